@@ -1,0 +1,5 @@
+//! Ottla: a Kafka-compatible message broker, one pinned thread and one io_uring reactor per core.
+
+pub mod collections;
+pub mod limits;
+pub mod reactor;

@@ -1,0 +1,22 @@
+//! Every bound of the broker, written once.
+//!
+//! Past a bound comes back-pressure or a Kafka error, never growth.
+
+/// The unit in which files are written and read: every direct write starts and ends on it.
+pub const BLOCK: usize = 4096;
+
+/// The smallest tail chunk, for a partition that hardly ever gets a record.
+pub const CHUNK_MIN: usize = 4 << 10;
+/// The largest chunk that the pool keeps for reuse; a larger one comes from and goes to the allocator.
+pub const CHUNK_MAX: usize = 1 << 20;
+/// The tail chunk of a busy partition.
+pub const CHUNK_BUSY: usize = 512 << 10;
+
+/// The largest request frame (`socket.request.max.bytes`).
+pub const FRAME_MAX: usize = 100 << 20;
+/// Requests of one connection that are ordered but not answered; past it the connection reads no further.
+pub const REQUESTS_IN_FLIGHT: usize = 64;
+/// Bytes of one connection's requests that are ordered but not answered, beyond the first request.
+pub const REQUEST_BYTES_IN_FLIGHT: usize = 32 << 20;
+/// Messages under way from one core to another; past it the sender waits.
+pub const BUS_CREDITS: usize = 1024;
