@@ -1,5 +1,6 @@
 //! Ottla: a Kafka-compatible message broker, one pinned thread and one io_uring reactor per core.
 
 pub mod collections;
+pub mod command;
 pub mod limits;
 pub mod reactor;

@@ -1,3 +1,10 @@
 //! Reads the command line and calls one command.
 
-fn main() {}
+use std::process::ExitCode;
+
+use clap::Parser;
+use ottla::command::{Cli, run};
+
+fn main() -> ExitCode {
+    run(Cli::parse())
+}

@@ -1,0 +1,113 @@
+//! The command line: one file or folder per subcommand, and what they share.
+//!
+//! Commands other than `serve` are clients of a broker, Ottla or any other that speaks Kafka's protocol. They run
+//! on plain blocking sockets, files and threads: nothing here is on a core's path, and nothing here decides what
+//! is durable.
+
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a command is a client, not the broker: it may block, and reads the machine's own clock"
+)]
+
+pub mod completion;
+pub mod failure;
+pub mod format;
+pub mod output;
+pub mod serve;
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+use failure::Result;
+use output::{Format, Style};
+
+/// A Kafka-compatible message broker, and the tools to work with one.
+#[derive(Debug, Parser)]
+#[command(name = "ottla", version, propagate_version = true, max_term_width = 110)]
+#[command(after_help = "\
+First steps:
+  ottla topic create orders --partitions 6     make a topic
+  echo 'k1:hello' | ottla produce -t orders -K:     write a record with a key
+  ottla consume -t orders -e                   read all there is, then end
+
+Every command explains itself: ottla COMMAND --help. Exit codes: 0 done, 1 failed, 2 not understood.")]
+pub struct Cli {
+    /// What every command understands.
+    #[command(flatten)]
+    pub global: Global,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Arguments that every command understands.
+#[derive(Args, Clone, Debug)]
+pub struct Global {
+    /// Where the cluster is: one or more brokers, HOST:PORT, separated by commas
+    #[arg(short = 'b', long, global = true, env = "OTTLA_BOOTSTRAP", default_value = "127.0.0.1:9092")]
+    #[arg(value_name = "HOST:PORT,...")]
+    pub bootstrap_server: String,
+
+    /// How results are written
+    #[arg(long, global = true, value_enum, default_value_t = Format::Text, value_name = "FORMAT")]
+    pub output: Format,
+
+    /// Leave out notes and progress on stderr; errors are still told
+    #[arg(short, long, global = true)]
+    pub quiet: bool,
+
+    /// How long one request may take
+    #[arg(long, global = true, value_name = "MS", default_value_t = 30_000, hide_short_help = true)]
+    pub request_timeout_ms: u64,
+}
+
+impl Global {
+    /// How this command's output is written.
+    pub fn style(&self) -> Style {
+        Style { format: self.output, quiet: self.quiet }
+    }
+
+    /// How long one request may take.
+    pub fn request_timeout(&self) -> Duration {
+        Duration::from_millis(self.request_timeout_ms)
+    }
+}
+
+/// The subcommands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Print a script that completes ottla's commands in a shell
+    Completion(completion::CompletionArgs),
+}
+
+/// Runs the command that the line asks for, and tells how it went.
+pub fn run(cli: Cli) -> ExitCode {
+    let result = call(cli);
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            if !failure.is_quiet() {
+                eprintln!("ottla: {failure}");
+            }
+            ExitCode::from(failure.code())
+        }
+    }
+}
+
+fn call(cli: Cli) -> Result<()> {
+    match cli.command {
+        Command::Completion(args) => completion::run(args),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        use clap::CommandFactory;
+        Cli::command().debug_assert();
+    }
+}
