@@ -150,6 +150,7 @@ impl Reactor {
     }
 
     /// Runs `task` on this core until it ends or the node does.
+    #[track_caller]
     pub fn spawn(&self, class: Class, task: impl Future<Output = ()> + 'static) {
         either!(self, Reactor, r => r.spawn(class, task))
     }

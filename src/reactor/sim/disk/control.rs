@@ -1,0 +1,117 @@
+//! What a test does to a disk and sees of it, past the processes of the node.
+
+use std::cell::RefCell;
+use std::io;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use super::state::DiskState;
+use crate::reactor::sim::options::DiskOptions;
+
+/// A kind of operation that can be made to fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IoKind {
+    /// Reads.
+    Read,
+    /// Writes.
+    Write,
+    /// Flushes of files.
+    Flush,
+    /// Directory calls, allocations, truncations.
+    Metadata,
+}
+
+/// Which state of a disk is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum View {
+    /// What processes see.
+    Current,
+    /// What is certain to survive a loss of power.
+    Durable,
+}
+
+/// A bit that flipped when power went.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Flip {
+    /// The file it is in.
+    pub path: PathBuf,
+    /// The byte.
+    pub position: u64,
+    /// The bit, as a mask.
+    pub mask: u8,
+}
+
+/// Faults and inspection of one node's disk.
+#[derive(Clone)]
+pub struct DiskControl {
+    state: Rc<RefCell<DiskState>>,
+}
+
+impl DiskControl {
+    pub(in crate::reactor::sim) fn new(state: Rc<RefCell<DiskState>>) -> DiskControl {
+        DiskControl { state }
+    }
+
+    /// Changes what the disk is like from now on.
+    pub fn change(&self, change: impl FnOnce(&mut DiskOptions)) {
+        change(&mut self.state.borrow_mut().options);
+    }
+
+    /// Fails the `nth` operation of a kind to end from now on (1 is the next) with `EIO`.
+    pub fn fail_nth(&self, kind: IoKind, nth: u64) {
+        self.state.borrow_mut().fail_at.push((kind, nth));
+    }
+
+    /// Fails everything with `EIO`, or no longer.
+    pub fn set_broken(&self, broken: bool) {
+        self.state.borrow_mut().broken = broken;
+    }
+
+    /// No operation ends before this point in the world's time.
+    pub fn stall_until(&self, until: crate::reactor::Nanos) {
+        self.state.borrow_mut().stalled_until = until.0;
+    }
+
+    /// Reads of these bytes of a file fail with `EIO`.
+    pub fn make_unreadable(&self, path: &Path, range: Range<u64>) -> io::Result<()> {
+        let mut state = self.state.borrow_mut();
+        let file = state.tree.find(path, false)?;
+        state.tree.file_mut(file)?.unreadable.push(range);
+        Ok(())
+    }
+
+    /// Flips the bits of `mask` in a byte of a file, as rot does; false where nothing was ever written.
+    pub fn corrupt(&self, path: &Path, position: u64, mask: u8) -> io::Result<bool> {
+        let mut state = self.state.borrow_mut();
+        let file = state.tree.find(path, false)?;
+        Ok(state.tree.file_mut(file)?.corrupt(position, mask))
+    }
+
+    /// The bits that flipped at losses of power so far.
+    pub fn flips(&self) -> Vec<Flip> {
+        self.state.borrow().flips.clone()
+    }
+
+    /// All files with their sizes, in the order of their paths.
+    pub fn files(&self, view: View) -> Vec<(PathBuf, u64)> {
+        let state = self.state.borrow();
+        let durable = view == View::Durable;
+        let size = |id| {
+            let content = state.tree.file(id).expect("a path leads to a file");
+            if durable { content.durable_size() } else { content.size() }
+        };
+        state.tree.paths(durable).into_iter().map(|(path, id)| (path, size(id))).collect()
+    }
+
+    /// What a file holds.
+    pub fn content(&self, path: &Path, view: View) -> io::Result<Vec<u8>> {
+        let state = self.state.borrow();
+        let durable = view == View::Durable;
+        let content = state.tree.file(state.tree.find(path, durable)?)?;
+        let size = if durable { content.durable_size() } else { content.size() };
+        let mut bytes = vec![0; size as usize];
+        content.read(0, &mut bytes, durable);
+        Ok(bytes)
+    }
+}

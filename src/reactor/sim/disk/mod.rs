@@ -1,0 +1,232 @@
+//! The simulated disk of a node, which outlives the node's processes.
+//!
+//! It knows what is durable and what is not, for data, extents, size and directory entries apart: see
+//! [`content`] and [`tree`]. It punishes what a real disk punishes only once in a year.
+
+mod content;
+pub(super) mod control;
+mod crash;
+pub(super) mod state;
+mod tree;
+
+use std::cell::RefCell;
+use std::future::Future;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use content::BLOCK;
+use state::{Call, DiskState, Operation, Replace, ReplaceStep, Reply, os};
+use tree::InodeId;
+
+use super::events::Event;
+use super::world::{Handle, Inner, NodeId};
+use crate::reactor::sync::{Completion, completion};
+use crate::reactor::{Chunk, ChunkSlice, DirEntry, DiskReport};
+
+/// The disk as one process of a node sees it.
+#[derive(Clone)]
+pub struct Disk {
+    world: Handle,
+    node: NodeId,
+    incarnation: u64,
+    state: Rc<RefCell<DiskState>>,
+}
+
+/// An open file of a simulated disk.
+pub struct File {
+    disk: Disk,
+    inode: InodeId,
+}
+
+/// An operation's time has come.
+pub(super) fn finish(inner: &Inner, node: NodeId, operation: u64) {
+    let disk = inner.disk(node);
+    let mut state = disk.borrow_mut();
+    let now = inner.now.get();
+    if state.stalled_until > now {
+        // All come out together when the stall ends, in any order.
+        inner.at(state.stalled_until - now, Event::Disk { node, operation });
+        return;
+    }
+    let Some(finished) = state.finish(operation) else { return };
+    if let Some(delay) = finished.again {
+        inner.at(delay, Event::Disk { node, operation });
+    }
+    inner.note(node, finished.what, finished.numbers);
+}
+
+impl Disk {
+    pub(super) fn new(world: Handle, node: NodeId, incarnation: u64, state: Rc<RefCell<DiskState>>) -> Disk {
+        Disk { world, node, incarnation, state }
+    }
+
+    fn is_alive(&self) -> bool {
+        self.world.inner.is_incarnation(self.node, self.incarnation)
+    }
+
+    /// Begins an operation, unless the process is gone.
+    fn submit(&self, operation: Operation) {
+        if !self.is_alive() {
+            return;
+        }
+        let inner = &self.world.inner;
+        let (id, delay) = self.state.borrow_mut().submit(operation, inner.now.get());
+        inner.at(delay, Event::Disk { node: self.node, operation: id });
+    }
+
+    fn call(&self, call: Call) -> impl Future<Output = io::Result<Reply>> + use<> {
+        let (done, result) = completion();
+        self.submit(Operation::Call { call, done });
+        result
+    }
+
+    async fn change(&self, call: Call) -> io::Result<()> {
+        self.call(call).await.map(|_| ())
+    }
+
+    fn note_path(&self, what: &'static str, path: &Path) -> PathBuf {
+        if self.is_alive() {
+            self.world.inner.note_text(self.node, what, &path.display().to_string());
+        }
+        path.to_owned()
+    }
+
+    /// What the disk is like.
+    pub async fn examine(&self, dir: &Path) -> io::Result<DiskReport> {
+        match self.call(Call::Examine(dir.to_owned())).await? {
+            Reply::Report(report) => Ok(report),
+            _ => unreachable!("examine gives a report"),
+        }
+    }
+
+    /// Takes a lock until the process ends; an error if it is taken.
+    pub async fn lock(&self, path: &Path) -> io::Result<()> {
+        self.change(Call::Lock(self.note_path("lock.call", path))).await
+    }
+
+    /// Creates a directory and those above it.
+    pub async fn create_dirs(&self, path: &Path) -> io::Result<()> {
+        self.change(Call::CreateDirs(self.note_path("mkdir.call", path))).await
+    }
+
+    /// What a directory holds, sorted by name.
+    pub async fn list(&self, path: &Path) -> io::Result<Vec<DirEntry>> {
+        match self.call(Call::List(path.to_owned())).await? {
+            Reply::Entries(entries) => Ok(entries),
+            _ => unreachable!("list gives entries"),
+        }
+    }
+
+    /// Makes a directory's entries durable.
+    pub async fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        self.change(Call::SyncDir { path: self.note_path("sync.call", path), covers: None }).await
+    }
+
+    /// Renames over what may be there.
+    pub async fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let from = self.note_path("rename.call", from);
+        self.change(Call::Rename(from, self.note_path("rename.to", to))).await
+    }
+
+    /// Removes a file's name.
+    pub async fn remove_file(&self, path: &Path) -> io::Result<()> {
+        self.change(Call::RemoveFile(self.note_path("remove.call", path))).await
+    }
+
+    /// Removes a directory and all it holds.
+    pub async fn remove_dirs(&self, path: &Path) -> io::Result<()> {
+        self.change(Call::RemoveDirs(self.note_path("remove.dirs.call", path))).await
+    }
+
+    /// A whole small file.
+    pub async fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        match self.call(Call::Read(path.to_owned())).await? {
+            Reply::Content(content) => Ok(content),
+            _ => unreachable!("read gives content"),
+        }
+    }
+
+    /// Replaces a whole small file durably.
+    pub async fn replace(&self, path: &Path, content: Vec<u8>) -> io::Result<()> {
+        let path = self.note_path("replace.call", path);
+        self.change(Call::Replace(Replace { path, content, step: ReplaceStep::Write })).await
+    }
+
+    /// Free bytes.
+    pub async fn free_space(&self, _path: &Path) -> io::Result<u64> {
+        match self.call(Call::FreeSpace).await? {
+            Reply::Free(free) => Ok(free),
+            _ => unreachable!("free_space gives bytes"),
+        }
+    }
+
+    /// Opens a file.
+    pub async fn open(&self, path: &Path, create: bool) -> io::Result<Rc<File>> {
+        match self.call(Call::Open { path: self.note_path("open.call", path), create }).await? {
+            Reply::Opened(inode) => Ok(Rc::new(File { disk: self.clone(), inode })),
+            _ => unreachable!("open gives an inode"),
+        }
+    }
+}
+
+impl Drop for File {
+    fn drop(&mut self) {
+        if self.disk.is_alive() {
+            self.disk.state.borrow_mut().close(self.inode);
+        }
+    }
+}
+
+impl File {
+    /// Writes the slice at a position; both are aligned.
+    pub fn write_at(&self, data: ChunkSlice, position: u64) -> Completion<io::Result<()>> {
+        let unaligned = !(data.as_ptr() as u64 | data.len() as u64 | position).is_multiple_of(BLOCK);
+        if unaligned {
+            return Completion::ready(Err(os(libc::EINVAL)));
+        }
+        let (done, result) = completion();
+        let sum = crc32c::crc32c(&data);
+        self.disk.submit(Operation::Write { file: self.inode, position, data, sum, done });
+        result
+    }
+
+    /// Appends what the file holds to an empty chunk.
+    pub fn read_at(&self, into: Chunk, position: u64) -> Completion<io::Result<Chunk>> {
+        if !position.is_multiple_of(BLOCK) || !into.is_empty() {
+            return Completion::ready(Err(os(libc::EINVAL)));
+        }
+        let (done, result) = completion();
+        self.disk.submit(Operation::Read { file: self.inode, position, into, done });
+        result
+    }
+
+    /// Makes durable what was finished when this was called.
+    pub fn flush(&self) -> Completion<io::Result<()>> {
+        let (done, result) = completion();
+        let scope = self.disk.state.borrow_mut().scope(self.inode);
+        self.disk.submit(Operation::Flush { file: self.inode, scope, done });
+        result
+    }
+
+    /// Maps unwritten blocks.
+    pub fn allocate(&self, from: u64, len: u64) -> Completion<io::Result<()>> {
+        let (done, result) = completion();
+        self.disk.submit(Operation::Allocate { file: self.inode, range: from..from + len, done });
+        result
+    }
+
+    /// Cuts or grows the file.
+    pub fn truncate(&self, len: u64) -> Completion<io::Result<()>> {
+        let (done, result) = completion();
+        self.disk.submit(Operation::Truncate { file: self.inode, len, done });
+        result
+    }
+
+    /// The file's size.
+    pub fn size(&self) -> Completion<io::Result<u64>> {
+        let (done, result) = completion();
+        self.disk.submit(Operation::Size { file: self.inode, done });
+        result
+    }
+}

@@ -1,0 +1,1 @@
+//! The disk punishes shortcuts, and nobody else.

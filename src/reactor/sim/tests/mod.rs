@@ -1,0 +1,15 @@
+//! The twin held to its word.
+
+mod disk;
+mod network;
+mod schedule;
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+/// What tasks leave for the test to see.
+type Shared<T> = Rc<RefCell<T>>;
+
+fn shared<T: Default>() -> Shared<T> {
+    Rc::default()
+}

@@ -1,0 +1,1 @@
+//! Streams, cuts and crashes.

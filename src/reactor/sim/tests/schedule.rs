@@ -1,0 +1,135 @@
+//! Tasks, time, crashes, and the trace.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
+
+use super::shared;
+use crate::reactor::sim::{CrashKind, Options, World};
+use crate::reactor::{Class, CoreMain, CoreSpec, Nanos, Reactor};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn main_of<F: Future<Output = ()> + 'static>(main: impl FnOnce(Reactor) -> F + Send + 'static) -> CoreMain {
+    Box::new(move |reactor| Box::pin(main(reactor)))
+}
+
+#[test]
+fn time_stands_while_a_task_is_ready_and_jumps_when_none_is() {
+    let world = World::new(1, Options::calm());
+    let client = world.add_client();
+    let seen = shared::<Vec<Nanos>>();
+    let (reactor, out) = (client.clone(), seen.clone());
+    client.spawn(Class::Request, async move {
+        for _ in 0..1000 {
+            reactor.yield_now().await;
+        }
+        out.borrow_mut().push(reactor.now());
+        reactor.sleep(3600 * SECOND).await;
+        out.borrow_mut().push(reactor.now());
+    });
+    let start = client.now();
+    assert!(world.run_until_idle(7200 * SECOND));
+    let seen = seen.borrow();
+    assert_eq!(seen[0], start);
+    assert!(seen[1].since(start) >= 3600 * SECOND && seen[1].since(start) < 3601 * SECOND);
+}
+
+#[test]
+fn the_order_of_ready_tasks_is_the_seeds() {
+    let order = |seed| {
+        let world = World::new(seed, Options::calm());
+        let client = world.add_client();
+        let seen = shared::<Vec<u32>>();
+        for task in 0..20 {
+            let out = seen.clone();
+            client.spawn(Class::Request, async move { out.borrow_mut().push(task) });
+        }
+        world.run_until_idle(SECOND);
+        seen.take()
+    };
+    assert_eq!(order(1), order(1));
+    assert_ne!(order(1), order(2));
+    let mut sorted = order(3);
+    sorted.sort_unstable();
+    assert_eq!(sorted, (0..20).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_crash_drops_the_tasks_of_the_node_and_of_no_other() {
+    struct Guard(super::Shared<Vec<&'static str>>, &'static str);
+    impl Drop for Guard {
+        fn drop(&mut self) {
+            self.0.borrow_mut().push(self.1);
+        }
+    }
+    let world = World::new(1, Options::calm());
+    let (a, b) = (world.add_client(), world.add_client());
+    let seen = shared::<Vec<&'static str>>();
+    for (reactor, name) in [(&a, "a"), (&b, "b")] {
+        let (r, guard, out) = (reactor.clone(), Guard(seen.clone(), name), seen.clone());
+        reactor.spawn(Class::Request, async move {
+            let _guard = guard;
+            r.sleep(SECOND).await;
+            out.borrow_mut().push("woke");
+        });
+    }
+    world.run_for(SECOND / 2);
+    let Reactor::Sim(core) = &a else { unreachable!() };
+    world.crash(core.node(), CrashKind::Process);
+    assert_eq!(*seen.borrow(), ["a"]);
+    a.spawn(Class::Request, async { panic!("a dead core runs nothing") });
+    world.run_for(SECOND);
+    assert_eq!(*seen.borrow(), ["a", "woke", "b"]);
+}
+
+#[test]
+fn a_node_ends_when_its_mains_do_and_may_start_again() {
+    let world = World::new(1, Options::calm());
+    let node = world.add_node();
+    let mains = || {
+        let main = || main_of(|reactor: Reactor| async move { reactor.stop_requested().await });
+        vec![(CoreSpec::default(), main()), (CoreSpec::default(), main())]
+    };
+    for _ in 0..3 {
+        world.start(node, mains());
+        world.run_for(SECOND);
+        assert!(world.is_running(node));
+        world.request_stop(node);
+        world.run_for(SECOND);
+        assert!(!world.is_running(node));
+    }
+    world.start(node, mains());
+    assert!(catch_unwind(AssertUnwindSafe(|| world.start(node, mains()))).is_err());
+}
+
+#[test]
+fn a_panic_names_seed_node_core_and_time() {
+    let world = World::new(4711, Options::calm());
+    let client = world.add_client();
+    let reactor = client.clone();
+    client.spawn(Class::Request, async move {
+        reactor.sleep(SECOND).await;
+        panic!("as planned");
+    });
+    let panic = catch_unwind(AssertUnwindSafe(|| world.run_for(2 * SECOND))).expect_err("it panics");
+    let text = panic.downcast_ref::<String>().expect("a text");
+    for part in ["seed 4711", "node 0", "core 0", "as planned", "schedule.rs"] {
+        assert!(text.contains(part), "{part} is not in {text}");
+    }
+}
+
+#[test]
+fn tasks_that_wake_one_another_for_ever_are_found() {
+    let mut options = Options::calm();
+    options.schedule.busy_limit = 1000;
+    let world = World::new(1, options);
+    let client = world.add_client();
+    let reactor = client.clone();
+    client.spawn(Class::Request, async move {
+        loop {
+            reactor.yield_now().await;
+        }
+    });
+    let panic = catch_unwind(AssertUnwindSafe(|| world.run_for(SECOND))).expect_err("it panics");
+    assert!(panic.downcast_ref::<String>().expect("a text").contains("time does not move"));
+}

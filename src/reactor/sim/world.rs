@@ -1,0 +1,603 @@
+//! The world: nodes with disks, a network, one clock, and the loop that runs them all from a seed.
+
+use std::any::Any;
+use std::cell::{Cell, RefCell};
+use std::future::Future;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::ops::Deref;
+use std::panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::Context;
+use std::time::Duration;
+
+use super::core::Core;
+use super::disk::control::DiskControl;
+use super::disk::state::DiskState;
+use super::events::{Event, Events};
+use super::executor::{Body, Choice, Executor, Turn};
+use super::network::Network;
+use super::options::Options;
+use super::rng::{Rng, spread};
+use super::trace::Trace;
+use crate::reactor::{Class, CoreMain, CoreSpec, Nanos, Reactor};
+
+/// A node of a world, by number from 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NodeId(pub u32);
+
+/// How a node goes down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CrashKind {
+    /// `kill -9`: the machine stays up, with all that was written.
+    Process,
+    /// The plug is pulled: what was not flushed is kept, lost or torn, by the seed.
+    Power,
+}
+
+/// 2026-01-01 in milliseconds since 1970: what the wall clocks say when a world begins.
+const WALL_CLOCK_START_MS: i64 = 1_767_225_600_000;
+
+/// A world and the loop that runs it. Dropping it drops all tasks.
+pub struct World {
+    handle: Handle,
+}
+
+/// Acts on a world: may be held by tasks and scheduled calls, for instance to crash a node.
+#[derive(Clone)]
+pub struct Handle {
+    pub(super) inner: Rc<Inner>,
+}
+
+pub(super) struct Inner {
+    pub seed: u64,
+    pub now: Cell<u64>,
+    /// Turns since time moved.
+    turns: Cell<u64>,
+    pub events: RefCell<Events>,
+    pub executor: RefCell<Executor>,
+    nodes: RefCell<Vec<Node>>,
+    /// By the executor's number; gone cores leave nothing behind.
+    cores: RefCell<Vec<Option<Rc<Core>>>>,
+    pub network: RefCell<Network>,
+    pub trace: RefCell<Trace>,
+    pub rng: RefCell<Rng>,
+    options: Options,
+}
+
+struct Node {
+    incarnation: u64,
+    /// The executor's numbers of its cores while it runs.
+    cores: Vec<u32>,
+    running: usize,
+    /// Whether the machine has power.
+    powered: bool,
+    disk: Rc<RefCell<DiskState>>,
+    wall_offset_ms: i64,
+}
+
+impl Deref for World {
+    type Target = Handle;
+    fn deref(&self) -> &Handle {
+        &self.handle
+    }
+}
+
+impl World {
+    /// An empty world.
+    pub fn new(seed: u64, options: Options) -> World {
+        let mut rng = Rng::new(seed);
+        let inner = Inner {
+            seed,
+            now: Cell::new(0),
+            turns: Cell::new(0),
+            events: RefCell::new(Events::new(rng.fork(1))),
+            executor: RefCell::new(Executor::new(rng.fork(2), options.schedule.clone())),
+            nodes: RefCell::default(),
+            cores: RefCell::default(),
+            network: RefCell::new(Network::new(rng.fork(3), options.network.clone())),
+            trace: RefCell::new(Trace::new(options.trace_lines)),
+            rng: RefCell::new(rng),
+            options,
+        };
+        World { handle: Handle { inner: Rc::new(inner) } }
+    }
+
+    /// Runs for a span of virtual time.
+    pub fn run_for(&self, span: Duration) {
+        self.run_until_time(self.now() + span);
+    }
+
+    /// Runs up to a point in virtual time.
+    pub fn run_until_time(&self, deadline: Nanos) {
+        while self.inner.step(&self.handle, deadline.0) {}
+        self.inner.move_to(deadline.0);
+    }
+
+    /// Runs until the condition holds, at most for `limit`; tells whether it came to hold. The condition is
+    /// looked at after each turn and each event.
+    pub fn run_until(&self, limit: Duration, mut condition: impl FnMut() -> bool) -> bool {
+        let deadline = self.now() + limit;
+        loop {
+            if condition() {
+                return true;
+            }
+            if !self.inner.step(&self.handle, deadline.0) {
+                self.inner.move_to(deadline.0);
+                return condition();
+            }
+        }
+    }
+
+    /// Runs until no task is ready and nothing is to come, at most for `limit`; tells whether it came to that.
+    pub fn run_until_idle(&self, limit: Duration) -> bool {
+        let deadline = self.now() + limit;
+        while self.inner.step(&self.handle, deadline.0) {}
+        self.inner.events.borrow().next_at().is_none()
+    }
+
+    /// Runs a future as a task of `reactor`'s core, and the world with it, until it ends.
+    ///
+    /// # Panics
+    /// If it has not ended after `limit`.
+    #[track_caller]
+    pub fn run<T: 'static>(
+        &self,
+        reactor: &Reactor,
+        limit: Duration,
+        future: impl Future<Output = T> + 'static,
+    ) -> T {
+        let slot = Rc::new(Cell::new(None));
+        let result = slot.clone();
+        reactor.spawn(Class::Request, async move { result.set(Some(future.await)) });
+        let mut value = None;
+        let ended = self.run_until(limit, || {
+            value = slot.take();
+            value.is_some()
+        });
+        let Inner { seed, now, .. } = &*self.inner;
+        assert!(ended, "not done after {limit:?} of virtual time (seed {seed}, now {} ns)", now.get());
+        value.expect("it has ended")
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        let mut cores: Vec<u32> = Vec::new();
+        for node in self.inner.nodes.borrow_mut().iter_mut() {
+            node.incarnation += 1;
+            cores.append(&mut node.cores);
+        }
+        let bodies = self.inner.executor.borrow_mut().take_cores(&cores);
+        if std::thread::panicking() {
+            // A destructor that asserts would abort the process and hide the first failure.
+            std::mem::forget(bodies);
+            return;
+        }
+        self.inner.mark_dead(&cores);
+        let events = self.inner.events.borrow_mut().clear();
+        for node in self.inner.nodes.borrow().iter() {
+            node.disk.borrow_mut().forget_operations();
+        }
+        drop((bodies, events));
+        self.inner.cores.borrow_mut().clear();
+    }
+}
+
+impl Handle {
+    /// The world's clock.
+    pub fn now(&self) -> Nanos {
+        Nanos(self.inner.now.get())
+    }
+
+    /// The seed it runs from.
+    pub fn seed(&self) -> u64 {
+        self.inner.seed
+    }
+
+    /// A generator of its own for a workload, drawn from the world's seed.
+    pub fn rng(&self) -> Rng {
+        self.inner.rng.borrow_mut().fork(4)
+    }
+
+    /// A machine with an empty disk, on which nothing runs.
+    pub fn add_node(&self) -> NodeId {
+        let mut rng = self.inner.rng.borrow_mut();
+        let mut nodes = self.inner.nodes.borrow_mut();
+        let skew = self.inner.options.clock_skew.as_millis() as u64;
+        let id = NodeId(nodes.len() as u32);
+        let disk = DiskState::new(u64::from(id.0) + 1, rng.fork(5), self.inner.options.disk.clone());
+        nodes.push(Node {
+            incarnation: 0,
+            cores: Vec::new(),
+            running: 0,
+            powered: true,
+            disk: Rc::new(RefCell::new(disk)),
+            wall_offset_ms: rng.below(2 * skew + 1) as i64 - skew as i64,
+        });
+        id
+    }
+
+    /// The address of a node.
+    pub fn ip(&self, node: NodeId) -> IpAddr {
+        IpAddr::V4(Ipv4Addr::from(0x0a00_0001 + node.0))
+    }
+
+    /// The address of a port of a node.
+    pub fn address(&self, node: NodeId, port: u16) -> SocketAddr {
+        SocketAddr::new(self.ip(node), port)
+    }
+
+    /// Starts a process on a node: one core for each of the mains. Powers the machine up if need be.
+    ///
+    /// # Panics
+    /// If one runs there already.
+    #[track_caller]
+    pub fn start(&self, node: NodeId, mains: Vec<(CoreSpec, CoreMain)>) {
+        let count = mains.len();
+        self.inner.note(node, "start", [count as u64, 0, 0]);
+        let cores: Vec<_> =
+            self.add_cores(node, mains.iter().map(|(spec, _)| spec)).into_iter().zip(mains).collect();
+        for (core, (_, main)) in cores {
+            let reactor = Reactor::Sim(core.clone());
+            let future: Pin<Box<dyn Future<Output = ()>>> = Box::pin(async move { main(reactor).await });
+            let mut executor = self.inner.executor.borrow_mut();
+            executor.spawn(core.number, Class::Request, true, Location::caller(), future);
+        }
+    }
+
+    /// A node with one core and no main of its own: for clients and checkers, which spawn on its reactor.
+    pub fn add_client(&self) -> Reactor {
+        let node = self.add_node();
+        Reactor::Sim(self.add_cores(node, [&CoreSpec::default()]).remove(0))
+    }
+
+    fn add_cores<'a>(&self, id: NodeId, specs: impl IntoIterator<Item = &'a CoreSpec>) -> Vec<Rc<Core>> {
+        let mut nodes = self.inner.nodes.borrow_mut();
+        let node = &mut nodes[id.0 as usize];
+        assert!(node.cores.is_empty(), "node {} runs already", id.0);
+        node.powered = true;
+        let mut rng = self.inner.rng.borrow_mut();
+        // A monotonic clock starts anywhere, at each start anew: who stores its readings or compares those of
+        // two nodes is wrong.
+        let clock_base = rng.below(1 << 50);
+        let specs: Vec<&CoreSpec> = specs.into_iter().collect();
+        let mut cores = Vec::new();
+        for (index, spec) in specs.iter().enumerate() {
+            let number = self.inner.executor.borrow_mut().add_core();
+            let core = Rc::new(Core::new(
+                self.clone(),
+                (id, node.incarnation),
+                (index, specs.len(), number),
+                clock_base,
+                spec.memory,
+                rng.fork(6),
+            ));
+            node.cores.push(number);
+            self.inner.cores.borrow_mut().push(Some(core.clone()));
+            cores.push(core);
+        }
+        node.running = cores.len();
+        cores
+    }
+
+    /// Whether a process runs on the node.
+    pub fn is_running(&self, node: NodeId) -> bool {
+        !self.inner.nodes.borrow()[node.0 as usize].cores.is_empty()
+    }
+
+    /// Asks a node to stop, as SIGTERM does.
+    pub fn request_stop(&self, node: NodeId) {
+        self.inner.note(node, "stop", [0; 3]);
+        let numbers = self.inner.nodes.borrow()[node.0 as usize].cores.clone();
+        for number in numbers {
+            let core = self.inner.core(number);
+            if let Some(core) = core {
+                core.stop.ring();
+            }
+        }
+    }
+
+    /// Ends what runs on a node at once: its tasks are dropped without another turn.
+    pub fn crash(&self, node: NodeId, kind: CrashKind) {
+        self.inner.note(node, "crash", [u64::from(kind == CrashKind::Power), 0, 0]);
+        let (cores, disk) = {
+            let mut nodes = self.inner.nodes.borrow_mut();
+            let state = &mut nodes[node.0 as usize];
+            state.powered = kind == CrashKind::Process;
+            state.incarnation += 1;
+            state.running = 0;
+            (std::mem::take(&mut state.cores), state.disk.clone())
+        };
+        self.inner.mark_dead(&cores);
+        let lost = disk.borrow_mut().crash(kind);
+        for line in lost {
+            self.inner.note_text(node, "crash.disk", &line);
+        }
+        self.inner.network.borrow_mut().crash(&self.inner, node, kind);
+        self.inner.drop_cores(&cores);
+    }
+
+    /// Sets a node's wall clock forward or back.
+    pub fn jump_wall_clock(&self, node: NodeId, by_ms: i64) {
+        self.inner.note(node, "wall", [by_ms as u64, 0, 0]);
+        self.inner.nodes.borrow_mut()[node.0 as usize].wall_offset_ms += by_ms;
+    }
+
+    /// Faults and inspection of a node's disk.
+    pub fn disk(&self, node: NodeId) -> DiskControl {
+        DiskControl::new(self.inner.disk(node))
+    }
+
+    /// Calls back after a span of virtual time; for faults that come while the world runs.
+    pub fn after(&self, span: Duration, call: impl FnOnce(&Handle) + 'static) {
+        let at = (self.now() + span).0;
+        self.inner.events.borrow_mut().push(at, Event::Call(Box::new(call)));
+    }
+
+    /// A number that stands for all that happened so far: equal in any two runs of one seed.
+    pub fn trace_hash(&self) -> u64 {
+        self.inner.trace.borrow().hash()
+    }
+
+    /// The account of what happened, as far as [`Options::trace_lines`] keeps it.
+    pub fn trace_text(&self) -> String {
+        self.inner.trace.borrow().text()
+    }
+
+    /// Adds a line of a workload or checker to the account.
+    pub fn note(&self, text: &str) {
+        self.inner.trace.borrow_mut().note_text(self.inner.now.get(), u32::MAX, "note", text);
+    }
+}
+
+impl Inner {
+    pub fn note(&self, node: NodeId, what: &'static str, numbers: [u64; 3]) {
+        self.trace.borrow_mut().note(self.now.get(), node.0, what, numbers);
+    }
+
+    pub fn note_text(&self, node: NodeId, what: &'static str, text: &str) {
+        self.trace.borrow_mut().note_text(self.now.get(), node.0, what, text);
+    }
+
+    pub fn disk(&self, node: NodeId) -> Rc<RefCell<DiskState>> {
+        self.nodes.borrow()[node.0 as usize].disk.clone()
+    }
+
+    /// Whether the node is this run of it still.
+    pub fn is_incarnation(&self, node: NodeId, incarnation: u64) -> bool {
+        self.nodes.borrow()[node.0 as usize].incarnation == incarnation
+    }
+
+    pub fn incarnation(&self, node: NodeId) -> u64 {
+        self.nodes.borrow()[node.0 as usize].incarnation
+    }
+
+    pub fn is_powered(&self, node: NodeId) -> bool {
+        self.nodes.borrow()[node.0 as usize].powered
+    }
+
+    /// The node that an address belongs to.
+    pub fn node_of(&self, ip: IpAddr) -> Option<NodeId> {
+        let IpAddr::V4(ip) = ip else { return None };
+        let number = u32::from(ip).checked_sub(0x0a00_0001)?;
+        (number < self.nodes.borrow().len() as u32).then_some(NodeId(number))
+    }
+
+    pub fn wall_clock_ms(&self, node: NodeId) -> i64 {
+        let offset = self.nodes.borrow()[node.0 as usize].wall_offset_ms;
+        WALL_CLOCK_START_MS + (self.now.get() / 1_000_000) as i64 + offset
+    }
+
+    pub fn at(&self, delay: u64, event: Event) {
+        self.events.borrow_mut().push(self.now.get() + delay, event);
+    }
+
+    fn core(&self, number: u32) -> Option<Rc<Core>> {
+        self.cores.borrow()[number as usize].clone()
+    }
+
+    fn move_to(&self, time: u64) {
+        if time > self.now.get() {
+            self.now.set(time);
+            self.turns.set(0);
+        }
+    }
+
+    /// One turn of a task or one event; false if there is none before `limit`.
+    fn step(&self, handle: &Handle, limit: u64) -> bool {
+        // The borrow must end before the turn runs.
+        let choice = self.executor.borrow_mut().choose();
+        match choice {
+            Choice::Run(turn) => {
+                self.run_turn(turn);
+                true
+            }
+            Choice::Pause(core, nanos) => {
+                self.trace.borrow_mut().note(self.now.get(), u32::MAX, "pause", [u64::from(core), nanos, 0]);
+                self.at(nanos, Event::Resume { core });
+                true
+            }
+            Choice::Nothing => {
+                self.network.borrow_mut().close_abandoned(self);
+                self.next_event(handle, limit)
+            }
+        }
+    }
+
+    fn next_event(&self, handle: &Handle, limit: u64) -> bool {
+        loop {
+            let entry = {
+                let mut events = self.events.borrow_mut();
+                match events.next_at() {
+                    Some(at) if at <= limit => events.pop(),
+                    _ => return false,
+                }
+            };
+            let Some((at, event)) = entry else { return false };
+            if let Event::Timer { core } = event {
+                if self.fire_timers(core, at) {
+                    return true;
+                }
+                continue;
+            }
+            self.move_to(at);
+            match event {
+                Event::Timer { .. } => unreachable!("handled above"),
+                Event::Resume { core } => self.executor.borrow_mut().resume(core),
+                Event::Disk { node, operation } => {
+                    let finish = || super::disk::finish(self, node, operation);
+                    catch_unwind(AssertUnwindSafe(finish))
+                        .unwrap_or_else(|panic| self.report(&format!("the disk of node {}", node.0), panic));
+                }
+                Event::Arrival { connection, end } => {
+                    self.network.borrow_mut().arrive(self, connection, end);
+                }
+                Event::Attempt { connection } => self.network.borrow_mut().attempt(self, connection),
+                Event::Outcome { connection } => self.network.borrow_mut().outcome(self, connection),
+                Event::Call(call) => call(handle),
+            }
+            return true;
+        }
+    }
+
+    /// Fires the due timers of a core; false, and no time passes, if nobody waits for this any more.
+    fn fire_timers(&self, number: u32, at: u64) -> bool {
+        let Some(core) = self.core(number) else { return false };
+        if core.armed_at.get() != at {
+            return false;
+        }
+        core.armed_at.set(u64::MAX);
+        core.armed_for.set(Nanos(u64::MAX));
+        let on_its_clock = core.on_its_clock(at.max(self.now.get()));
+        let due = core.timers().next_deadline().is_some_and(|deadline| deadline <= on_its_clock);
+        if due {
+            self.move_to(at);
+            self.note(core.node, "timer", [u64::from(number), 0, 0]);
+            core.timers().fire(on_its_clock);
+        }
+        self.arm(&core);
+        due
+    }
+
+    /// Sees to it that the earliest timer of a core will fire.
+    fn arm(&self, core: &Core) {
+        let Some(deadline) = core.timers().next_deadline() else { return };
+        if deadline >= core.armed_for.get() {
+            return;
+        }
+        let slack = self.options.schedule.timer_slack.as_nanos() as u64;
+        let slack = if slack > 0 { self.rng.borrow_mut().below(slack) } else { 0 };
+        let at = core.on_world_clock(deadline).max(self.now.get()) + slack;
+        core.armed_for.set(deadline);
+        core.armed_at.set(at);
+        self.events.borrow_mut().push(at, Event::Timer { core: core.number });
+    }
+
+    fn run_turn(&self, turn: Turn) {
+        let Turn { key, core: number, class, number: task, is_main, place, body } = turn;
+        let core = self.core(number).expect("a core outlives its tasks");
+        self.trace.borrow_mut().note(
+            self.now.get(),
+            core.node.0,
+            "turn",
+            [core.index as u64, task, class as u64],
+        );
+        self.turns.set(self.turns.get() + 1);
+        if self.turns.get() > self.options.schedule.busy_limit {
+            let places = self.executor.borrow_mut().ready_places();
+            panic!("seed {}: time does not move: tasks wake one another for ever: {places:?}", self.seed);
+        }
+        let mut body: Body = body;
+        let waker = body.waker.clone();
+        let mut context = Context::from_waker(&waker);
+        let result = catch_unwind(AssertUnwindSafe(|| body.future.as_mut().poll(&mut context)));
+        match result {
+            Ok(poll) if poll.is_ready() => {
+                self.executor.borrow_mut().remove(key);
+                drop(body);
+                if is_main {
+                    self.end_core(&core);
+                }
+            }
+            Ok(_) => {
+                // Dropped here, when nothing is borrowed, if its node crashed while it ran.
+                let gone = self.executor.borrow_mut().put_back(key, body);
+                drop(gone);
+            }
+            Err(panic) => {
+                std::mem::forget(body);
+                let Core { node, index, .. } = &*core;
+                self.report(&format!("node {}, core {index}, task {task} spawned at {place}", node.0), panic);
+            }
+        }
+        if core.is_alive() {
+            self.arm(&core);
+        }
+    }
+
+    /// Passes a panic on with what it takes to see it again.
+    fn report(&self, whose: &str, panic: Box<dyn Any + Send>) -> ! {
+        let text = match (panic.downcast_ref::<&str>(), panic.downcast_ref::<String>()) {
+            (Some(text), _) => (*text).to_owned(),
+            (_, Some(text)) => text.clone(),
+            _ => "a panic without words".to_owned(),
+        };
+        let report = format!("seed {}, {} ns, {whose}: {text}", self.seed, self.now.get());
+        eprintln!("{report}");
+        resume_unwind(Box::new(report))
+    }
+
+    /// A core's main has returned: its other tasks end with it, and with the last core the process.
+    fn end_core(&self, core: &Rc<Core>) {
+        let last = {
+            let mut nodes = self.nodes.borrow_mut();
+            let node = &mut nodes[core.node.0 as usize];
+            if node.incarnation != core.incarnation {
+                return;
+            }
+            node.running -= 1;
+            node.running == 0
+        };
+        self.note(core.node, "end", [core.index as u64, u64::from(last), 0]);
+        // Its destructors still run as the process's own: a socket dropped here is closed in good order.
+        let bodies = self.executor.borrow_mut().take_cores(&[core.number]);
+        drop(bodies);
+        core.die();
+        if !last {
+            return;
+        }
+        let (cores, disk) = {
+            let mut nodes = self.nodes.borrow_mut();
+            let node = &mut nodes[core.node.0 as usize];
+            node.incarnation += 1;
+            (std::mem::take(&mut node.cores), node.disk.clone())
+        };
+        self.mark_dead(&cores);
+        disk.borrow_mut().end_process();
+        self.network.borrow_mut().crash(self, core.node, CrashKind::Process);
+        self.drop_cores(&cores);
+    }
+
+    fn mark_dead(&self, cores: &[u32]) {
+        for number in cores {
+            if let Some(core) = self.core(*number) {
+                core.die();
+            }
+        }
+    }
+
+    fn drop_cores(&self, cores: &[u32]) {
+        let bodies = self.executor.borrow_mut().take_cores(cores);
+        drop(bodies);
+        for number in cores {
+            let core = self.cores.borrow_mut()[*number as usize].take();
+            drop(core);
+        }
+    }
+}
+
+/// A number that stands for a piece of content in the trace.
+pub(super) fn digest(content: &[u8]) -> u64 {
+    spread(u64::from(crc32c::crc32c(content)))
+}
