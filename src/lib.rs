@@ -4,3 +4,4 @@ pub mod collections;
 pub mod command;
 pub mod limits;
 pub mod reactor;
+pub mod wire;
