@@ -18,7 +18,7 @@ pub struct Failure {
 }
 
 /// What a command returns.
-pub type Result<T> = std::result::Result<T, Failure>;
+pub type Result<T, E = Failure> = std::result::Result<T, E>;
 
 impl Failure {
     /// A failure that says what happened, and where.

@@ -5,15 +5,18 @@
 //! is durable.
 
 #![expect(
+    clippy::disallowed_types,
     clippy::disallowed_methods,
     reason = "a command is a client, not the broker: it may block, and reads the machine's own clock"
 )]
 
+pub mod client;
 pub mod completion;
 pub mod failure;
 pub mod format;
 pub mod output;
 pub mod serve;
+pub mod topic;
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -77,6 +80,8 @@ impl Global {
 /// The subcommands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Make, list, describe and delete topics
+    Topic(topic::TopicArgs),
     /// Print a script that completes ottla's commands in a shell
     Completion(completion::CompletionArgs),
 }
@@ -97,6 +102,7 @@ pub fn run(cli: Cli) -> ExitCode {
 
 fn call(cli: Cli) -> Result<()> {
     match cli.command {
+        Command::Topic(args) => topic::run(&args, &cli.global),
         Command::Completion(args) => completion::run(args),
     }
 }
