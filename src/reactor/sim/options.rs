@@ -110,6 +110,8 @@ pub struct DiskOptions {
     pub metadata_error: u32,
     /// The chance, at each operation, that the whole disk stalls.
     pub stall: u32,
+    /// The chance, at each operation, that it alone stalls.
+    pub stall_one: u32,
     /// The longest stall.
     pub stall_max: Duration,
     /// The chance, at each power loss, that one bit of what is durable flips.
@@ -137,6 +139,7 @@ impl Default for DiskOptions {
             flush_error: 0,
             metadata_error: 0,
             stall: 0,
+            stall_one: 0,
             stall_max: Duration::from_secs(5),
             flip_at_power_loss: 0,
             forbid_overlaps: true,
@@ -202,6 +205,7 @@ impl Options {
         disk.one_flush = rng.below(4) > 0;
         disk.write_cache = rng.below(8) > 0;
         disk.stall = *rng.pick(&[0, 0, 20, 200]);
+        disk.stall_one = *rng.pick(&[0, 0, 200, 2_000]);
         let network = &mut options.network;
         network.latency =
             *rng.pick(&[Delay::micros(5, 20), Delay::micros(30, 600), Delay::micros(100, 50_000)]);

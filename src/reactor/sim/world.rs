@@ -246,10 +246,20 @@ impl Handle {
         }
     }
 
-    /// A node with one core and no main of its own: for clients and checkers, which spawn on its reactor.
+    /// Starts a process on a node whose cores have no main: who holds the reactors spawns on them, until the
+    /// node crashes. Powers the machine up if need be.
+    ///
+    /// # Panics
+    /// If a process runs there already.
+    pub fn boot(&self, node: NodeId, cores: usize) -> Vec<Reactor> {
+        self.inner.note(node, "boot", [cores as u64, 0, 0]);
+        let specs = vec![CoreSpec::default(); cores];
+        self.add_cores(node, &specs).into_iter().map(Reactor::Sim).collect()
+    }
+
+    /// A new node with one core and no main: for clients and checkers.
     pub fn add_client(&self) -> Reactor {
-        let node = self.add_node();
-        Reactor::Sim(self.add_cores(node, [&CoreSpec::default()]).remove(0))
+        self.boot(self.add_node(), 1).remove(0)
     }
 
     fn add_cores<'a>(&self, id: NodeId, specs: impl IntoIterator<Item = &'a CoreSpec>) -> Vec<Rc<Core>> {

@@ -9,7 +9,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::ops::Range;
 use std::rc::Rc;
 
-use super::crash::{Fate, Mood};
+use super::mood::{Fate, Mood};
 use crate::collections::{Map, Set};
 
 pub(super) const BLOCK: u64 = crate::limits::BLOCK as u64;

@@ -31,7 +31,7 @@ pub enum View {
     Durable,
 }
 
-/// A bit that flipped when power went.
+/// A bit that flipped by itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Flip {
     /// The file it is in.
@@ -88,7 +88,12 @@ impl DiskControl {
         Ok(state.tree.file_mut(file)?.corrupt(position, mask))
     }
 
-    /// The bits that flipped at losses of power so far.
+    /// Flips one bit of what is durable, somewhere; none if nothing is.
+    pub fn corrupt_any(&self) -> Option<Flip> {
+        self.state.borrow_mut().flip_any()
+    }
+
+    /// The bits that flipped by themselves so far.
     pub fn flips(&self) -> Vec<Flip> {
         self.state.borrow().flips.clone()
     }

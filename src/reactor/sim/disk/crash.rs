@@ -1,88 +1,110 @@
-//! What a loss of power does: a mood for the whole of it, and from that the fate of each write.
+//! What a crash or a loss of power leaves of a disk.
 
-use super::content::{BLOCK, SECTOR};
-use crate::reactor::sim::rng::{Rng, spread};
+use super::calls::Call;
+use super::content::BLOCK;
+use super::control::Flip;
+use super::mood::Mood;
+use super::state::{DiskState, Operation};
+use crate::reactor::sim::world::CrashKind;
 
-/// What becomes of a write that no flush covered.
-pub(super) enum Fate {
-    Kept,
-    Lost,
-    /// Some of its sectors are kept.
-    Torn,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Kind {
-    /// The cache is gone with all that was in it.
-    Forgetful,
-    /// Everything happened to be written back.
-    Benign,
-    /// Each write for itself.
-    Mixed,
-    /// Most writes come in pieces.
-    Torn,
-}
-
-/// How hard a loss of power is. One mood for a whole loss finds more than drawing for each write: programs
-/// break where *everything* of one sort is lost and everything of another is kept.
-pub(super) struct Mood {
-    data: Kind,
-    metadata: Kind,
-    salt: u64,
-    rng: Rng,
-}
-
-impl Mood {
-    pub fn new(rng: &mut Rng) -> Mood {
-        let kinds = [Kind::Forgetful, Kind::Forgetful, Kind::Benign, Kind::Mixed, Kind::Torn, Kind::Torn];
-        let data = *rng.pick(&kinds);
-        let metadata = *rng.pick(&kinds);
-        Mood { data, metadata, salt: rng.next_u64(), rng: rng.fork(0) }
+impl DiskState {
+    /// The process ended by itself.
+    pub fn end_process(&mut self) {
+        self.crash(CrashKind::Process);
     }
 
-    pub fn name(&self) -> String {
-        format!("data {:?}, metadata {:?}", self.data, self.metadata)
+    /// The process or the machine goes down. Gives lines for the trace.
+    pub fn crash(&mut self, kind: CrashKind) -> Vec<String> {
+        self.locks.clear();
+        self.stalled_until = 0;
+        let mut operations: Vec<_> = std::mem::take(&mut self.operations).into_iter().collect();
+        self.rng.shuffle(&mut operations);
+        let options = self.options.clone();
+        self.options.forbid_changed_buffers = false;
+        for (id, operation) in operations {
+            self.interrupt(id, operation, kind);
+        }
+        self.options = options;
+        let mut lines = Vec::new();
+        if kind == CrashKind::Power {
+            lines.push(self.power_loss());
+        }
+        self.used = 0;
+        for (_, content) in self.tree.files_mut() {
+            content.in_flight.clear();
+            content.opens = 0;
+            content.linked = false;
+        }
+        for (_, file) in self.tree.paths(false) {
+            if let Ok(content) = self.tree.file_mut(file) {
+                content.linked = true;
+                self.used += content.mapped();
+            }
+        }
+        if kind == CrashKind::Power && self.rng.chance(self.options.flip_at_power_loss) {
+            let flip = self.flip_any();
+            lines.extend(
+                flip.map(|f| format!("flip {:#04x} at {} of {}", f.mask, f.position, f.path.display())),
+            );
+        }
+        lines
     }
 
-    fn word(&self, a: u64, b: u64) -> u64 {
-        spread(spread(self.salt ^ a).wrapping_add(b))
-    }
-
-    /// How many of so many changes in a row are kept: those before any that is.
-    pub fn first_part(&mut self, len: usize) -> usize {
-        match self.metadata {
-            Kind::Forgetful => 0,
-            Kind::Benign => len,
-            _ => self.rng.index(len + 1),
+    /// An operation that was in flight had any part of its effect.
+    fn interrupt(&mut self, id: u64, operation: Operation, kind: CrashKind) {
+        let ends = self.rng.coin();
+        match operation {
+            Operation::Write { file, position, data, .. } if !ends => match kind {
+                CrashKind::Process => {
+                    let len = self.rng.index(data.len() / BLOCK as usize + 1) * BLOCK as usize;
+                    let _ = self.put(file, position, &data[..len], false);
+                }
+                CrashKind::Power => {
+                    self.finished_writes += 1;
+                    let sequence = self.finished_writes;
+                    if let Ok(content) = self.tree.file_mut(file) {
+                        content.write_in_flight(position, &data, sequence);
+                    }
+                }
+            },
+            Operation::Call { call: Call::RemoveDirs(path), .. } if !ends => {
+                let limit = self.rng.index(8);
+                let _ = self.remove_dirs(&path, limit);
+            }
+            operation if ends => {
+                self.operations.insert(id, operation);
+                self.finish(id);
+                self.operations.clear();
+            }
+            _ => {}
         }
     }
 
-    /// Whether a change of a directory is kept.
-    pub fn keeps_entry(&mut self) -> bool {
-        match self.metadata {
-            Kind::Forgetful => false,
-            Kind::Benign => true,
-            _ => self.rng.coin(),
+    fn power_loss(&mut self) -> String {
+        let mut mood = Mood::new(&mut self.rng);
+        for (_, content) in self.tree.files_mut().filter(|(_, content)| content.is_unsettled()) {
+            content.power_loss(&mut mood);
         }
+        self.tree.power_loss(&mut mood);
+        mood.name()
     }
 
-    pub fn fate(&self, write: u64) -> Fate {
-        match (self.data, self.word(write, 1) % 8) {
-            (Kind::Forgetful, _) | (Kind::Mixed, 0..=3) | (Kind::Torn, 0) => Fate::Lost,
-            (Kind::Benign, _) | (Kind::Mixed, 4..=6) | (Kind::Torn, 1) => Fate::Kept,
-            _ => Fate::Torn,
+    /// Flips one bit of what is durable.
+    pub(super) fn flip_any(&mut self) -> Option<Flip> {
+        let paths = self.tree.paths(true);
+        if paths.is_empty() {
+            return None;
         }
-    }
-
-    /// Whether a sector of a torn write is kept: each for itself, or all before or behind some point of it.
-    pub fn keeps_sector(&self, write: u64, extent: (u64, u64), logical: u64, index: usize) -> bool {
-        let per_block = BLOCK / SECTOR as u64;
-        let sector = (logical - extent.0) * per_block + index as u64;
-        let point = self.word(write, 3) % (extent.1 * per_block + 1);
-        match self.word(write, 2) % 3 {
-            0 => sector < point,
-            1 => sector >= point,
-            _ => self.word(write, 4 + sector) & 1 == 0,
+        let (path, file) = self.rng.pick(&paths).clone();
+        let blocks = self.tree.file(file).ok()?.durable_blocks();
+        if blocks.is_empty() {
+            return None;
         }
+        let position = self.rng.pick(&blocks) * BLOCK + self.rng.below(BLOCK);
+        let mask = 1 << self.rng.below(8);
+        self.tree.file_mut(file).ok()?.corrupt(position, mask);
+        let flip = Flip { path, position, mask };
+        self.flips.push(flip.clone());
+        Some(flip)
     }
 }

@@ -3,9 +3,12 @@
 //! It knows what is durable and what is not, for data, extents, size and directory entries apart: see
 //! [`content`] and [`tree`]. It punishes what a real disk punishes only once in a year.
 
+mod calls;
 mod content;
 pub(super) mod control;
 mod crash;
+mod effects;
+mod mood;
 pub(super) mod state;
 mod tree;
 
@@ -15,8 +18,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
+use calls::{Call, Replace, ReplaceStep, Reply};
 use content::BLOCK;
-use state::{Call, DiskState, Operation, Replace, ReplaceStep, Reply, os};
+use state::{DiskState, Operation, os};
 use tree::InodeId;
 
 use super::events::Event;

@@ -9,7 +9,7 @@ use std::io;
 use std::path::{Component, Path, PathBuf};
 
 use super::content::Content;
-use super::crash::Mood;
+use super::mood::Mood;
 
 pub(in crate::reactor::sim) type InodeId = u64;
 const ROOT: InodeId = 1;

@@ -1,6 +1,7 @@
 //! The twin held to its word.
 
 mod disk;
+mod honesty;
 mod network;
 mod schedule;
 

@@ -1,0 +1,145 @@
+//! What operations on files do when they end.
+
+use std::io;
+use std::ops::Range;
+
+use super::content::{self, BLOCK, Manner};
+use super::control::IoKind;
+use super::state::{DiskState, Operation, Scope, os};
+use super::tree::InodeId;
+use crate::reactor::Chunk;
+
+const SECTOR: u64 = content::SECTOR as u64;
+
+impl DiskState {
+    pub(super) fn finish_write(
+        &mut self,
+        id: u64,
+        file: InodeId,
+        position: u64,
+        data: &[u8],
+        sum: u32,
+    ) -> io::Result<()> {
+        if self.options.forbid_changed_buffers && crc32c::crc32c(data) != sum {
+            let path = self.path_of(file);
+            panic!("the memory of a write at {position} of {path} changed while it was in flight");
+        }
+        let fault = self.fault(IoKind::Write);
+        let content = self.tree.file_mut(file)?;
+        content.in_flight.retain(|(operation, ..)| *operation != id);
+        // A write that fails has done any part of its work.
+        let mut len = data.len() as u64;
+        if fault.is_err() {
+            len = self.rng.below(len / BLOCK + 1) * BLOCK;
+        }
+        self.put(file, position, &data[..len as usize], false)?;
+        fault
+    }
+
+    /// Writes what there is room for.
+    pub(super) fn put(
+        &mut self,
+        file: InodeId,
+        position: u64,
+        data: &[u8],
+        buffered: bool,
+    ) -> io::Result<()> {
+        let through = !self.options.write_cache && !buffered;
+        let room = (self.options.capacity / BLOCK).saturating_sub(self.used);
+        let content = self.tree.file_mut(file)?;
+        let mut len = data.len() as u64;
+        let full = content.holes(position..position + len) > room;
+        while content.holes(position..position + len) > room {
+            len = (len - 1) / BLOCK * BLOCK;
+        }
+        self.finished_writes += 1;
+        self.dirty.insert(file);
+        let before = content.mapped();
+        if len > 0 {
+            let manner = Manner { sequence: self.finished_writes, buffered, through };
+            content.write(position, &data[..len as usize], &manner);
+        }
+        self.used += content.mapped() - before;
+        if full { Err(os(libc::ENOSPC)) } else { Ok(()) }
+    }
+
+    pub(super) fn finish_read(&mut self, file: InodeId, position: u64, into: &mut Chunk) -> io::Result<()> {
+        self.fault(IoKind::Read)?;
+        let content = self.tree.file(file)?;
+        let len = content.size().saturating_sub(position).min(into.room() as u64);
+        let range = position..position + len;
+        if content.unreadable.iter().any(|bad| bad.start < range.end && range.start < bad.end) {
+            return Err(os(libc::EIO));
+        }
+        let buffer = &mut into.spare()[..len as usize];
+        content.read(position, buffer, false);
+        // A read beside a write sees any mixture of old and new sectors.
+        for (operation, start, end) in &content.in_flight {
+            if *start >= range.end || range.start >= *end {
+                continue;
+            }
+            let Some(Operation::Write { data, .. }) = self.operations.get(operation) else { continue };
+            let mixed = (start / SECTOR..end / SECTOR).filter(|_| self.rng.coin());
+            for sector in mixed.map(|sector| sector * SECTOR).filter(|at| range.contains(at)) {
+                let to = (sector - range.start) as usize;
+                let part = SECTOR.min(range.end - sector) as usize;
+                let from = (sector - start) as usize;
+                buffer[to..to + part].copy_from_slice(&data[from..from + part]);
+            }
+        }
+        into.advance(len as usize);
+        Ok(())
+    }
+
+    pub(super) fn finish_flush(&mut self, file: InodeId, scope: &Scope) -> io::Result<()> {
+        if let Err(error) = self.fault(IoKind::Flush) {
+            for (owner, block) in &scope.blocks {
+                if let Ok(content) = self.tree.file_mut(*owner) {
+                    content.doom_data(*block, scope.writes);
+                }
+            }
+            if let Ok(content) = self.tree.file_mut(file) {
+                content.doom_changes(scope.changes);
+            }
+            return Err(error);
+        }
+        if self.options.void_flushes {
+            return Ok(());
+        }
+        for (owner, block) in &scope.blocks {
+            if let Ok(content) = self.tree.file_mut(*owner) {
+                content.settle_data(*block, scope.writes, *owner == file);
+            }
+        }
+        self.tree.file_mut(file)?.settle_changes(scope.changes);
+        Ok(())
+    }
+
+    pub(super) fn finish_allocate(&mut self, file: InodeId, range: Range<u64>) -> io::Result<()> {
+        self.fault(IoKind::Metadata)?;
+        let room = (self.options.capacity / BLOCK).saturating_sub(self.used);
+        self.finished_writes += 1;
+        let content = self.tree.file_mut(file)?;
+        if content.holes(range.clone()) > room {
+            return Err(os(libc::ENOSPC));
+        }
+        let before = content.mapped();
+        content.reserve(range, self.finished_writes);
+        self.used += content.mapped() - before;
+        Ok(())
+    }
+
+    pub(super) fn finish_truncate(&mut self, file: InodeId, len: u64) -> io::Result<()> {
+        self.fault(IoKind::Metadata)?;
+        self.finished_writes += 1;
+        let content = self.tree.file_mut(file)?;
+        let before = content.mapped();
+        if len < content.size() {
+            content.cut(len, self.finished_writes);
+        } else {
+            content.grow(len, self.finished_writes);
+        }
+        self.used -= before - content.mapped();
+        Ok(())
+    }
+}
