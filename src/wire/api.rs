@@ -230,7 +230,7 @@ impl RequestHeader {
         // Never compact, so that the client's name can be read whatever the version.
         let client_id = r.nullable_string(false)?;
         if api.request_header_version(version) >= 2 {
-            r.tags(|_, _| Ok(false))?;
+            r.tags(&mut |_, _| Ok(false))?;
         }
         Ok(RequestHeader { api, version, correlation_id, client_id })
     }
@@ -261,7 +261,7 @@ impl ResponseHeader {
         let read = |r: &mut Reader| {
             let correlation_id = r.i32()?;
             if api.response_header_version(version) >= 1 {
-                r.tags(|_, _| Ok(false))?;
+                r.tags(&mut |_, _| Ok(false))?;
             }
             Ok(ResponseHeader { correlation_id })
         };

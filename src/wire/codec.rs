@@ -7,7 +7,7 @@
 
 use std::fmt;
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 
 use super::uuid::Uuid;
 
@@ -159,7 +159,7 @@ macro_rules! fixed {
             $(#[$doc])*
             #[inline]
             pub fn $put(&mut self, value: $type) {
-                self.buffer.put_slice(&value.to_be_bytes());
+                self.buffer.extend_from_slice(&value.to_be_bytes());
             }
         )*}
     };
@@ -254,7 +254,6 @@ impl Reader {
     }
 
     /// An unsigned variable-length integer of at most 32 bits.
-    #[inline]
     pub fn uvarint(&mut self) -> Result<u32, DecodeError> {
         let mut value = 0u32;
         for shift in [0, 7, 14, 21, 28] {
@@ -271,7 +270,6 @@ impl Reader {
     }
 
     /// A signed (zigzag) variable-length integer of at most 32 bits.
-    #[inline]
     pub fn varint(&mut self) -> Result<i32, DecodeError> {
         let raw = self.uvarint()?;
         Ok((raw >> 1) as i32 ^ -((raw & 1) as i32))
@@ -307,7 +305,6 @@ impl Reader {
     }
 
     /// The length before a list or byte string; none for null.
-    #[inline]
     pub fn length(&mut self, compact: bool) -> Result<Option<usize>, DecodeError> {
         if compact {
             return Ok((self.uvarint()? as usize).checked_sub(1));
@@ -354,7 +351,6 @@ impl Reader {
 
     /// How many elements a list has; none for null. Refused at once if so many elements of at least
     /// `smallest` bytes cannot follow.
-    #[inline]
     pub fn elements(&mut self, compact: bool, smallest: usize) -> Result<Option<usize>, DecodeError> {
         let Some(count) = self.length(compact)? else { return Ok(None) };
         let needed = count.saturating_mul(smallest.max(1));
@@ -368,7 +364,7 @@ impl Reader {
     /// reads nothing and says false; then the field is skipped.
     pub fn tags(
         &mut self,
-        mut known: impl FnMut(u32, &mut Reader) -> Result<bool, DecodeError>,
+        known: &mut dyn FnMut(u32, &mut Reader) -> Result<bool, DecodeError>,
     ) -> Result<(), DecodeError> {
         for _ in 0..self.uvarint()? {
             let tag = self.uvarint()?;
@@ -393,7 +389,7 @@ impl Reader {
 /// Appends to a buffer that grows.
 #[derive(Debug, Default)]
 pub struct Writer {
-    buffer: BytesMut,
+    buffer: Vec<u8>,
     /// Shared slices, each with the place in `buffer` before which it goes.
     splices: Vec<(usize, Bytes)>,
     spliced: usize,
@@ -410,7 +406,7 @@ impl Writer {
 
     /// An empty writer with room for `capacity` bytes.
     pub fn with_capacity(capacity: usize) -> Writer {
-        Writer { buffer: BytesMut::with_capacity(capacity), ..Writer::default() }
+        Writer { buffer: Vec::with_capacity(capacity), ..Writer::default() }
     }
 
     /// How many bytes were written, with those spliced in.
@@ -426,13 +422,13 @@ impl Writer {
     /// Appends bytes.
     #[inline]
     pub fn put_slice(&mut self, bytes: &[u8]) {
-        self.buffer.put_slice(bytes);
+        self.buffer.extend_from_slice(bytes);
     }
 
     /// Appends shared bytes: long ones by reference, short ones as a copy.
     pub fn put_shared(&mut self, bytes: &Bytes) {
         if bytes.len() < SPLICE_MIN || self.tagged > 0 {
-            self.buffer.put_slice(bytes);
+            self.buffer.extend_from_slice(bytes);
         } else {
             self.spliced += bytes.len();
             self.splices.push((self.buffer.len(), bytes.clone()));
@@ -446,21 +442,19 @@ impl Writer {
 
     /// Sixteen bytes.
     pub fn put_uuid(&mut self, value: Uuid) {
-        self.buffer.put_slice(&value.0);
+        self.buffer.extend_from_slice(&value.0);
     }
 
     /// An unsigned variable-length integer.
-    #[inline]
     pub fn put_uvarint(&mut self, mut value: u32) {
         while value >= 0x80 {
-            self.buffer.put_u8(value as u8 | 0x80);
+            self.buffer.push(value as u8 | 0x80);
             value >>= 7;
         }
-        self.buffer.put_u8(value as u8);
+        self.buffer.push(value as u8);
     }
 
     /// A signed (zigzag) variable-length integer.
-    #[inline]
     pub fn put_varint(&mut self, value: i32) {
         self.put_uvarint(((value << 1) ^ (value >> 31)) as u32);
     }
@@ -470,14 +464,13 @@ impl Writer {
     pub fn put_varlong(&mut self, value: i64) {
         let mut raw = ((value << 1) ^ (value >> 63)) as u64;
         while raw >= 0x80 {
-            self.buffer.put_u8(raw as u8 | 0x80);
+            self.buffer.push(raw as u8 | 0x80);
             raw >>= 7;
         }
-        self.buffer.put_u8(raw as u8);
+        self.buffer.push(raw as u8);
     }
 
     /// The length before a list or byte string; none for null.
-    #[inline]
     pub fn put_length(&mut self, len: Option<usize>, compact: bool) -> Result<(), EncodeError> {
         let n = match len {
             None => -1,
@@ -544,32 +537,29 @@ impl Writer {
     }
 
     /// What was written, as slices in order; long shared bytes are among them as they were given.
-    pub fn into_slices(mut self) -> Vec<Bytes> {
+    pub fn into_slices(self) -> Vec<Bytes> {
+        let buffer = Bytes::from(self.buffer);
         let mut slices = Vec::with_capacity(2 * self.splices.len() + 1);
         let mut cut = 0;
         for (at, bytes) in self.splices {
             if at > cut {
-                slices.push(self.buffer.split_to(at - cut).freeze());
+                slices.push(buffer.slice(cut..at));
                 cut = at;
             }
             slices.push(bytes);
         }
-        if !self.buffer.is_empty() {
-            slices.push(self.buffer.freeze());
+        if cut < buffer.len() {
+            slices.push(buffer.slice(cut..));
         }
         slices
     }
 
     /// What was written, in one piece; copied if shared bytes were spliced in.
     pub fn into_bytes(self) -> Bytes {
-        let len = self.len();
-        let mut slices = self.into_slices();
-        if slices.len() == 1 {
-            return slices.remove(0);
+        match self.splices.is_empty() {
+            true => self.buffer.into(),
+            false => self.into_slices().concat().into(),
         }
-        let mut whole = BytesMut::with_capacity(len);
-        slices.iter().for_each(|s| whole.put_slice(s));
-        whole.freeze()
     }
 }
 

@@ -16,8 +16,9 @@ macro_rules! fixed {
                 $size
             }
             #[inline]
-            fn read(r: &mut Reader, _: Version) -> Result<Self, DecodeError> {
-                r.$get()
+            fn fill(&mut self, r: &mut Reader, _: Version) -> Result<(), DecodeError> {
+                *self = r.$get()?;
+                Ok(())
             }
             #[inline]
             fn write(&self, w: &mut Writer, _: Version) -> Result<(), EncodeError> {
@@ -47,8 +48,9 @@ impl Wire for ErrorCode {
         2
     }
     #[inline]
-    fn read(r: &mut Reader, _: Version) -> Result<Self, DecodeError> {
-        Ok(ErrorCode(r.i16()?))
+    fn fill(&mut self, r: &mut Reader, _: Version) -> Result<(), DecodeError> {
+        self.0 = r.i16()?;
+        Ok(())
     }
     #[inline]
     fn write(&self, w: &mut Writer, _: Version) -> Result<(), EncodeError> {
@@ -57,36 +59,38 @@ impl Wire for ErrorCode {
     }
 }
 
-/// Types whose length field says null by itself: only the nullable forms differ.
+/// Types whose length field says null by itself: `$fill` and `$write` take an `Option` and `fill` refuses null.
 macro_rules! lengthy {
     ([$($generics:tt)*] $type:ty, $kind:expr, $short:literal,
-     $r:ident $w:ident $v:ident $value:ident, $read:expr, $write:expr) => {
+     |$r:ident, $v:ident| $read:expr, |$w:ident, $w_v:ident, $value:ident| $write:expr) => {
         impl $($generics)* Wire for $type {
             const KIND: Kind = $kind;
             #[inline]
             fn smallest(v: Version) -> usize {
                 if v.flexible { 1 } else { $short }
             }
-            #[inline]
-            fn read(r: &mut Reader, v: Version) -> Result<Self, DecodeError> {
-                match Self::read_nullable(r, v)? {
-                    Some(value) => Ok(value),
-                    None => Err(r.fault(Reason::Null)),
+            fn fill(&mut self, $r: &mut Reader, $v: Version) -> Result<(), DecodeError> {
+                match $read {
+                    Some(value) => *self = value,
+                    None => return Err($r.fault(Reason::Null)),
                 }
+                Ok(())
             }
-            #[inline]
             fn write(&self, w: &mut Writer, v: Version) -> Result<(), EncodeError> {
                 Self::write_nullable(Some(self), w, v)
             }
-            #[inline]
-            fn read_nullable($r: &mut Reader, $v: Version) -> Result<Option<Self>, DecodeError> {
-                $read
+            fn fill_nullable(
+                this: &mut Option<Self>,
+                $r: &mut Reader,
+                $v: Version,
+            ) -> Result<(), DecodeError> {
+                *this = $read;
+                Ok(())
             }
-            #[inline]
             fn write_nullable(
                 $value: Option<&Self>,
                 $w: &mut Writer,
-                $v: Version,
+                $w_v: Version,
             ) -> Result<(), EncodeError> {
                 $write
             }
@@ -94,42 +98,44 @@ macro_rules! lengthy {
     };
 }
 
-lengthy!([] String, Kind::String, 2, r w v value,
-    r.nullable_string(v.flexible),
-    w.put_nullable_string(value.map(String::as_str), v.flexible));
-lengthy!([] Bytes, Kind::Bytes, 4, r w v value,
-    r.nullable_bytes(v.flexible),
-    w.put_nullable_bytes(value, v.flexible));
-lengthy!([] Records, Kind::Records, 4, r w v value,
-Ok(r.nullable_bytes(v.flexible)?.map(Records::from)),
-{
+lengthy!([] String, Kind::String, 2,
+    |r, v| r.nullable_string(v.flexible)?,
+    |w, v, value| w.put_nullable_string(value.map(String::as_str), v.flexible));
+lengthy!([] Bytes, Kind::Bytes, 4,
+    |r, v| r.nullable_bytes(v.flexible)?,
+    |w, v, value| w.put_nullable_bytes(value, v.flexible));
+lengthy!([] Records, Kind::Records, 4,
+|r, v| r.nullable_bytes(v.flexible)?.map(Records::from),
+|w, v, value| {
     w.put_length(value.map(Records::len), v.flexible)?;
-    for slice in value.map_or(&[][..], Records::slices) {
-        w.put_shared(slice);
-    }
+    value.map_or(&[][..], Records::slices).iter().for_each(|slice| w.put_shared(slice));
     Ok(())
 });
-lengthy!([<T: Wire>] Vec<T>, Kind::List(&T::KIND), 4, r w v value,
-{
-    let Some(count) = r.elements(v.flexible, T::smallest(v))? else { return Ok(None) };
-    let mut list = Vec::with_capacity(count);
-    for _ in 0..count {
-        list.push(T::read(r, v)?);
-    }
-    Ok(Some(list))
-},
-{
+lengthy!([<T: Wire>] Vec<T>, Kind::List(&T::KIND), 4,
+|r, v| read_list(r, v)?,
+|w, v, value| {
     w.put_length(value.map(Vec::len), v.flexible)?;
     value.map_or(&[][..], |list| list).iter().try_for_each(|element| element.write(w, v))
 });
+
+fn read_list<T: Wire>(r: &mut Reader, v: Version) -> Result<Option<Vec<T>>, DecodeError> {
+    let Some(count) = r.elements(v.flexible, T::smallest(v))? else { return Ok(None) };
+    let mut list = Vec::with_capacity(count);
+    for _ in 0..count {
+        list.push(T::default());
+        list.last_mut().expect("just pushed").fill(r, v)?;
+    }
+    Ok(Some(list))
+}
 
 impl<T: Wire> Wire for Option<T> {
     const KIND: Kind = T::KIND;
     fn smallest(_: Version) -> usize {
         1
     }
-    fn read(r: &mut Reader, v: Version) -> Result<Self, DecodeError> {
-        T::read_nullable(r, v)
+    fn fill(&mut self, r: &mut Reader, v: Version) -> Result<(), DecodeError> {
+        *self = None;
+        T::fill_nullable(self, r, v)
     }
     fn write(&self, w: &mut Writer, v: Version) -> Result<(), EncodeError> {
         T::write_nullable(self.as_ref(), w, v)

@@ -178,19 +178,19 @@ pub enum Fault {
 }
 
 /// What can be a field. Lengths are compact, and structures end with tagged fields, in flexible versions.
-pub trait Wire: Sized {
+pub trait Wire: Default {
     /// Its description.
     const KIND: Kind;
     /// No value takes fewer bytes than this.
     fn smallest(v: Version) -> usize;
-    /// Reads a value.
-    fn read(r: &mut Reader, v: Version) -> Result<Self, DecodeError>;
+    /// Reads a value over the default that is there.
+    fn fill(&mut self, r: &mut Reader, v: Version) -> Result<(), DecodeError>;
     /// Writes a value.
     fn write(&self, w: &mut Writer, v: Version) -> Result<(), EncodeError>;
 
-    /// Reads a value or null.
-    fn read_nullable(r: &mut Reader, v: Version) -> Result<Option<Self>, DecodeError> {
-        if r.i8()? < 0 { Ok(None) } else { Self::read(r, v).map(Some) }
+    /// Reads a value or null, over a null.
+    fn fill_nullable(this: &mut Option<Self>, r: &mut Reader, v: Version) -> Result<(), DecodeError> {
+        if r.i8()? < 0 { Ok(()) } else { this.insert(Self::default()).fill(r, v) }
     }
 
     /// Writes a value or null.
@@ -214,7 +214,9 @@ pub trait Message: Wire + Clone + std::fmt::Debug + Default + PartialEq {
         if !Self::versions().contains(&version) {
             return Err(r.fault(Reason::Version(version)).within(Self::NAME));
         }
-        Self::read(r, Version { number: version, flexible: version >= Self::flexible_from() })
+        let mut message = Self::default();
+        message.fill(r, Version { number: version, flexible: version >= Self::flexible_from() })?;
+        Ok(message)
     }
 
     /// Writes the message in this version.
@@ -270,8 +272,14 @@ fn not_in_version(field: &'static str, v: Version) -> EncodeError {
 
 /// Reads a field that is null in some versions only.
 #[inline]
-fn read_option<T: Wire>(r: &mut Reader, v: Version, nullable: bool) -> Result<Option<T>, DecodeError> {
-    if nullable { T::read_nullable(r, v) } else { T::read(r, v).map(Some) }
+fn fill_option<T: Wire>(
+    this: &mut Option<T>,
+    r: &mut Reader,
+    v: Version,
+    nullable: bool,
+) -> Result<(), DecodeError> {
+    *this = None;
+    if nullable { T::fill_nullable(this, r, v) } else { this.insert(T::default()).fill(r, v) }
 }
 
 /// Writes a field that is null in some versions only.
@@ -313,7 +321,8 @@ fn entry<M: Message>(role: Role) -> Entry {
     }
 }
 
-/// Every message of the table.
+/// Every message of the table. Inlined, so that a program that does not ask for it does not carry it.
+#[inline]
 pub fn all() -> impl Iterator<Item = Entry> {
     std::iter::empty()
         .chain(brokers::entries())

@@ -9,12 +9,12 @@ macro_rules! default_of {
     };
 }
 
-macro_rules! read_field {
-    ($type:ty, $r:ident, $v:ident, []) => {
-        <$type as $crate::wire::schema::Wire>::read($r, $v)?
+macro_rules! fill_field {
+    ($field:expr, $r:ident, $v:ident, []) => {
+        $crate::wire::schema::Wire::fill($field, $r, $v)?
     };
-    ($type:ty, $r:ident, $v:ident, [$null:expr]) => {
-        $crate::wire::schema::read_option($r, $v, $crate::wire::schema::within($null, $v))?
+    ($field:expr, $r:ident, $v:ident, [$null:expr]) => {
+        $crate::wire::schema::fill_option($field, $r, $v, $crate::wire::schema::within($null, $v))?
     };
 }
 
@@ -95,33 +95,35 @@ macro_rules! structure {
                 size
             }
 
-            fn read(
+            #[inline(never)]
+            fn fill(
+                &mut self,
                 r: &mut $crate::wire::codec::Reader,
                 v: $crate::wire::schema::Version,
-            ) -> Result<Self, $crate::wire::codec::DecodeError> {
-                let mut read = || {
-                    let mut this = Self::default();
+            ) -> Result<(), $crate::wire::codec::DecodeError> {
+                let mut fill = || {
                     $(if_none!([$($tag)?]
                         if $crate::wire::schema::within($versions, v) {
-                            this.$field = read_field!($type, r, v, [$($null)?]);
+                            fill_field!(&mut self.$field, r, v, [$($null)?]);
                         }
                     );)*
                     if v.flexible {
-                        r.tags(|tag, r| {
+                        r.tags(&mut |tag, r| {
                             $(if_any!([$($tag)?]
                                 if tag_of!($($tag)?) == tag && $crate::wire::schema::within($versions, v) {
-                                    this.$field = read_field!($type, r, v, [$($null)?]);
+                                    fill_field!(&mut self.$field, r, v, [$($null)?]);
                                     return Ok(true);
                                 }
                             );)*
                             Ok(false)
                         })?;
                     }
-                    Ok(this)
+                    Ok(())
                 };
-                read().map_err(|e: $crate::wire::codec::DecodeError| e.within(stringify!($name)))
+                fill().map_err(|e: $crate::wire::codec::DecodeError| e.within(stringify!($name)))
             }
 
+            #[inline(never)]
             fn write(
                 &self,
                 w: &mut $crate::wire::codec::Writer,
@@ -211,6 +213,7 @@ macro_rules! role {
         }
         impl $name {
             /// Reads a message of this version. Bytes after its end are left in the reader.
+            #[inline]
             pub fn decode(
                 r: &mut $crate::wire::codec::Reader,
                 version: i16,
@@ -219,6 +222,7 @@ macro_rules! role {
             }
 
             /// Writes the message in this version.
+            #[inline]
             pub fn encode(
                 &self,
                 w: &mut $crate::wire::codec::Writer,
@@ -261,6 +265,7 @@ macro_rules! messages {
         )*
 
         /// The messages of this file.
+        #[inline]
         pub(super) fn entries() -> impl Iterator<Item = $crate::wire::schema::Entry> {
             [$(entry!($kind $name $head)),*].into_iter().flatten()
         }
