@@ -14,6 +14,7 @@ pub mod real;
 pub mod sim;
 pub mod sync;
 pub mod timers;
+mod wake;
 
 use std::future::Future;
 use std::io;
