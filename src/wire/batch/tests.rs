@@ -8,7 +8,10 @@ fn sample(compression: Compression) -> Vec<u8> {
     builder.build().unwrap()
 }
 
-fn all(bytes: &[u8]) -> Result<Vec<(i64, i64, Option<Vec<u8>>, Option<Vec<u8>>, usize)>, BatchError> {
+/// Offset, timestamp, key, value and number of headers.
+type Plain = (i64, i64, Option<Vec<u8>>, Option<Vec<u8>>, usize);
+
+fn all(bytes: &[u8]) -> Result<Vec<Plain>, BatchError> {
     let set = Batch::first(bytes)?.open(1 << 20)?;
     set.iter()
         .map(|r| {
