@@ -242,6 +242,7 @@ impl DiskState {
             }
             ReplaceStep::Flush(file) => {
                 let scope = self.scope(file);
+                self.flushes += 1;
                 self.finish_flush(file, &scope)?;
                 replace.step = ReplaceStep::Rename;
                 self.options.metadata.draw(&mut self.rng)

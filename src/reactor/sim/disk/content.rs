@@ -90,6 +90,8 @@ pub(super) struct Manner {
     pub buffered: bool,
     /// Durable when finished: the device has no volatile cache.
     pub through: bool,
+    /// No flush is in flight, so of many versions one may be forgotten: none is about to be made durable.
+    pub may_forget: bool,
 }
 
 impl Content {
@@ -177,7 +179,7 @@ impl Content {
         for (logical, part) in (first..).zip(data.chunks(BLOCK as usize)) {
             let slot = self.slot(logical);
             if slot.written {
-                let manner = Manner { sequence, buffered: false, through: false };
+                let manner = Manner { sequence, buffered: false, through: false, may_forget: false };
                 self.put(slot.block, logical, part.into(), extent, &manner);
             }
         }
@@ -195,7 +197,7 @@ impl Content {
             self.dirty.remove(&block);
             return;
         }
-        if content.versions.len() == VERSIONS {
+        if content.versions.len() >= VERSIONS && manner.may_forget {
             content.versions.remove((manner.sequence % (VERSIONS as u64 - 1)) as usize);
         }
         let Manner { sequence, buffered, .. } = *manner;
@@ -226,7 +228,7 @@ impl Content {
         }
         let mut image = self.image(slot, false).map_or_else(|| vec![0; BLOCK as usize], |i| i.to_vec());
         image[kept..].fill(0);
-        let manner = Manner { sequence, buffered: true, through: false };
+        let manner = Manner { sequence, buffered: true, through: false, may_forget: false };
         self.put(slot.block, len / BLOCK, image.into(), (len / BLOCK, 1), &manner);
     }
 

@@ -50,6 +50,8 @@ pub(in crate::reactor::sim) struct DiskState {
     pub(super) broken: bool,
     pub(super) flips: Vec<Flip>,
     pub(super) locks: Vec<InodeId>,
+    /// Flushes in flight.
+    pub(super) flushes: u32,
     /// Files that may have data which no flush covered.
     pub(super) dirty: BTreeSet<InodeId>,
 }
@@ -93,6 +95,7 @@ impl DiskState {
             broken: false,
             flips: Vec::new(),
             locks: Vec::new(),
+            flushes: 0,
             dirty: BTreeSet::new(),
         }
     }
@@ -107,7 +110,10 @@ impl DiskState {
                 self.transfer_delay(data.len())
             }
             Operation::Read { into, .. } => self.transfer_delay(into.room()),
-            Operation::Flush { .. } => self.options.flush.draw(&mut self.rng),
+            Operation::Flush { .. } => {
+                self.flushes += 1;
+                self.options.flush.draw(&mut self.rng)
+            }
             Operation::Truncate { file, len, .. } => {
                 self.forbid_overlap(*file, *len..u64::MAX, "a truncation");
                 self.options.metadata.draw(&mut self.rng)

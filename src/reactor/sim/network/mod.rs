@@ -204,7 +204,7 @@ impl Network {
         let Some(connection) = self.connections.get(&id) else { return };
         let Some(Attempt { target, since, .. }) = connection.attempt else { return };
         let (from, address) = (connection.ends[0].node, connection.ends[1].address);
-        let unreachable = self.is_cut(from, target) || self.is_cut(target, from) || !inner.is_powered(target);
+        let unreachable = self.is_cut(from, target) || !inner.is_powered(target);
         let key = (target, address.port());
         let answers = |port: &&mut Port| port.answers(address.ip());
         let full = self.ports.get(&key).is_some_and(|port| port.waiting.len() >= self.options.backlog);
@@ -231,16 +231,30 @@ impl Network {
         inner.at(delay, Event::Outcome { connection: id });
     }
 
-    /// The outcome of an attempt reaches who made it.
+    /// The outcome of an attempt reaches who made it, if the way back is not cut: who accepted then holds a
+    /// connection that nobody is at the other end of.
     pub fn outcome(&mut self, inner: &Inner, id: u64) {
-        let Some(connection) = self.connections.get_mut(&id) else { return };
-        let Some(Attempt { outcome: Some(outcome), done, .. }) = connection.attempt.take() else { return };
+        let Some(connection) = self.connections.get(&id) else { return };
+        let Some(attempt) = &connection.attempt else { return };
+        let cut = self.is_cut(attempt.target, connection.ends[0].node);
+        let connection = self.connections.get_mut(&id).expect("it was just seen");
+        let Some(mut attempt) = connection.attempt.take() else { return };
+        if cut && inner.now.get() - attempt.since < self.options.give_up.as_nanos() as u64 {
+            let pause = attempt.retry;
+            attempt.retry = (attempt.retry * 2).min(RETRY_MAX);
+            connection.attempt = Some(attempt);
+            inner.at(pause, Event::Outcome { connection: id });
+            return;
+        }
+        let timed_out = Some(Err(error(io::ErrorKind::TimedOut)));
+        let Some(outcome) = (if cut { timed_out } else { attempt.outcome }) else { return };
         inner.note(connection.ends[0].node, "connect", [id, u64::from(outcome.is_ok()), 0]);
         if let Err(failure) = &outcome {
             connection.ends[0].error = Some(failure.kind());
-            connection.ends[1].closed = true;
+            // Refused and forgotten; but who accepted does not learn that it took too long.
+            connection.ends[1].closed |= connection.ends[1].incarnation == u64::MAX;
         }
-        done.complete(outcome);
+        attempt.done.complete(outcome);
         self.forget_if_over(id);
     }
 
@@ -328,6 +342,10 @@ impl Network {
         let now = inner.now.get();
         let Some(connection) = self.connections.get_mut(&id) else { return };
         let pipe = &mut connection.pipes[end];
+        if pipe.flying.is_empty() {
+            pipe.scheduled = false;
+            return;
+        }
         let since = *pipe.held_since.get_or_insert(now);
         if now - since < self.options.give_up.as_nanos() as u64 {
             pipe.retry = (pipe.retry * 2).clamp(RETRY_FIRST, RETRY_MAX);

@@ -239,6 +239,49 @@ fn growth_by_written_durable_blocks_may_be_flushed_by_another_file() {
 }
 
 #[test]
+fn a_flush_keeps_its_word_though_the_block_is_rewritten_many_times_meanwhile() {
+    let program = |reactor: Reactor, promised: Promised| -> Task {
+        Box::pin(async move {
+            let log = open("log", &reactor).await;
+            let mut flush = None;
+            for round in 1..200u8 {
+                expect_ok(log.write_at(block(&reactor, round, 1), 0).await);
+                if round % 25 == 5 {
+                    flush = Some((round, log.flush()));
+                }
+                if let (24, Some((covered, flush))) = (round % 25, flush.take_if(|_| round % 25 == 24)) {
+                    expect_ok(flush.await);
+                    promised.borrow_mut().push((0, covered));
+                }
+            }
+        })
+    };
+    let slow = || {
+        let mut options = one_flush(true);
+        options.disk.flush = crate::reactor::sim::Delay::micros(2_000, 4_000);
+        options
+    };
+    assert_eq!(count_losses(SEEDS, slow, program), 0);
+}
+
+#[test]
+fn extents_may_survive_without_the_data_that_a_flush_of_another_file_left_behind() {
+    let zeros = (0..SHORT).filter(|seed| {
+        let (world, node, reactor) = booted(*seed, one_flush(true));
+        let r = reactor.clone();
+        world.run(&reactor, SECOND, async move {
+            let (log, clean) = (open("log", &r).await, open("clean", &r).await);
+            expect_ok(log.write_at(block(&r, 1, 1), BLOCKS * SIZE).await);
+            expect_ok(clean.flush().await);
+        });
+        world.crash(node, CrashKind::Power);
+        let log = world.disk(node).content(Path::new("log"), View::Current).expect("it is there");
+        log.get((BLOCKS * SIZE) as usize..).is_some_and(|grown| !grown.is_empty() && grown[0] == 0)
+    });
+    assert!(zeros.count() > 0);
+}
+
+#[test]
 fn after_a_failed_flush_the_next_one_lies() {
     let broken = (0..SHORT).filter(|seed| {
         let world = World::new(*seed, Options::default());

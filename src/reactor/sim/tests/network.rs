@@ -252,6 +252,23 @@ fn a_cut_that_lasts_ends_in_a_time_out() {
     assert_eq!(*result.borrow(), Some(ErrorKind::TimedOut));
 }
 
+#[test]
+fn a_way_back_that_is_cut_leaves_a_connection_with_nobody_at_its_other_end() {
+    let pair = pair(1, Options::calm());
+    let accepted = shared::<bool>();
+    let out = accepted.clone();
+    serve(&pair, |server, receiver, sender| async move {
+        *out.borrow_mut() = true;
+        server.sleep(1000 * SECOND).await;
+        drop((receiver, sender));
+    });
+    pair.world.cut_one_way(pair.node, pair.client_node);
+    let (client, address) = (pair.client.clone(), pair.address);
+    let connect = async move { kind(client.connect(address).await.map(|_| ())) };
+    assert_eq!(pair.world.run(&pair.client, 120 * SECOND, connect), Some(ErrorKind::TimedOut));
+    assert!(*accepted.borrow());
+}
+
 /// Connects, lets `harm` happen, sends, and gives what the client's end then tells.
 fn after_harm(seed: u64, harm: fn(&Pair)) -> (Option<ErrorKind>, Option<usize>) {
     let pair = pair(seed, Options::calm());
