@@ -186,8 +186,7 @@ impl DiskState {
             self.dirty.retain(|other| {
                 let Ok(content) = self.tree.file(*other) else { return false };
                 if *other != file {
-                    let settled = content.dirty().filter(|block| content.is_settled(*block));
-                    blocks.extend(settled.map(|block| (*other, block)));
+                    blocks.extend(content.dirty_in_place().map(|block| (*other, block)));
                 }
                 content.dirty().next().is_some()
             });
