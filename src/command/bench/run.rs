@@ -15,7 +15,7 @@ use super::account::{Process, Usage};
 use super::drain::{Drain, Drained};
 use super::pump::{Link, Plan, Pump, Tally, new_histogram};
 use super::report::{self, Cost, Latencies, Report};
-use super::setup::{self, Extent, Load, Pace};
+use super::setup::{self, Extent, LinkSeed, Load, Pace};
 use super::template::RequestForm;
 use super::{ConsumeArgs, at_least_one};
 
@@ -83,10 +83,9 @@ impl Drop for StopAll<'_> {
 /// Runs producers, and consumers where there are any.
 pub fn produce(load: &Load, global: &Global) -> Result<()> {
     let watched = Watched::new(load.target.broker_pid)?;
-    let mut client = setup::client(global)?;
+    let mut client = Client::connect(global)?;
     let topic = setup::topic(&mut client, &load.target)?;
-    let ids: Vec<i32> = topic.partitions.iter().map(|p| p.index).collect();
-    let before = offsets(&mut client, &topic, &ids, LATEST)?;
+    let before = offsets(&mut client, &topic, LATEST)?;
     let slots = setup::templates(&topic, load);
     let per_request = setup::per_request(load, &slots);
     let (seeds, version) = setup::links(&mut client, &topic, load)?;
@@ -96,7 +95,6 @@ pub fn produce(load: &Load, global: &Global) -> Result<()> {
     };
 
     let began = Instant::now();
-    let interval = interval(load, &slots, per_request);
     let plan = Plan {
         form: RequestForm {
             version,
@@ -105,34 +103,29 @@ pub fn produce(load: &Load, global: &Global) -> Result<()> {
             topic: topic.name.clone(),
         },
         per_request,
-        slots,
         in_flight: load.in_flight,
-        interval,
+        interval: interval(load, &slots, per_request),
+        slots,
         stamped: load.stamped,
         goal_bytes: goal_bytes(load),
         goal_time: goal_time(load, began),
         began,
     };
-    // The connections' schedules are spread over one interval.
-    let step = interval.unwrap_or_default() / seeds.len() as u32;
-    let links: Vec<Link> = seeds
-        .into_iter()
-        .enumerate()
-        .map(|(number, seed)| seed.link(began + step * number as u32))
-        .collect::<Result<_>>()?;
-
     let (tally, drained) = (Tally::default(), Drained::default());
-    let stamp = load.stamped.then_some(load.record_size);
-    let mut run = Run { load, plan: &plan, tally: &tally, drained: &drained, watched, global };
-    let taken = scope(|threads| {
-        let _stop = StopAll(&tally.stop, &drained.stop);
-        let mut draining = Vec::new();
-        for (stream, version, partitions) in consumers {
+    let links = links(seeds, &plan)?;
+    let drains = consumers
+        .into_iter()
+        .map(|(stream, version, partitions)| {
             let from = partitions.iter().map(|p| (*p, before[p])).collect();
-            let form = setup::fetch_form(&load.fetching, version, stamp);
-            let drain = Drain::new(stream, form, &topic, from, None, &drained, began)?;
-            draining.push(threads.spawn(|| drain.run()));
-        }
+            let form = setup::fetch_form(&load.fetching, version, load.stamped.then_some(load.record_size));
+            Drain::new(stream, form, &topic, from, None, &drained, began)
+        })
+        .collect::<Result<Vec<_>>>()?;
+
+    let mut run = Run { load, plan: &plan, tally: &tally, drained: &drained, watched, global };
+    let timed = scope(|threads| {
+        let _stop = StopAll(&tally.stop, &drained.stop);
+        let draining = drains.into_iter().map(|drain| threads.spawn(|| drain.run())).collect();
         let mut shares: Vec<Vec<Link>> = (0..load.threads).map(|_| Vec::new()).collect();
         for (number, link) in links.into_iter().enumerate() {
             shares[number % load.threads].push(link);
@@ -142,32 +135,46 @@ pub fn produce(load: &Load, global: &Global) -> Result<()> {
             let pump = Pump::new(&plan, &tally, share)?;
             pumping.push(threads.spawn(|| pump.run()));
         }
-        run.watch(pumping, draining, &mut client, &topic, &before)
+        run.time(pumping, draining, &mut client, &topic, &before)
     })?;
-    let mut report = Report::new(load, &plan, &topic, taken.window);
-    (report.bench, report.broker) = watched.cost(&taken.from, &taken.drained, &taken.window)?;
-    report.cost_window_seconds = taken.drained.at.duration_since(taken.from.at).as_secs_f64();
-    report.acknowledged = load.acks.number().ne(&0).then(|| Latencies::new(&taken.acknowledged));
-    report.end_to_end = load.stamped.then(|| Latencies::new(&taken.end_to_end));
+    let window = report::Window::new(
+        timed.acked.at.duration_since(timed.from.at),
+        timed.acked.bytes - timed.from.bytes,
+        timed.acked.records - timed.from.records,
+        timed.acked.requests - timed.from.requests,
+    );
+    let mut report = Report::new(load, &plan, &topic, window);
+    (report.bench, report.broker) = watched.cost(&timed.from, &timed.drained, &window)?;
+    report.cost_window_seconds = timed.drained.at.duration_since(timed.from.at).as_secs_f64();
+    report.acknowledged = (load.acks.number() != 0).then(|| Latencies::new(&timed.acknowledged));
+    report.end_to_end = (load.stamped && load.consumers > 0).then(|| Latencies::new(&timed.end_to_end));
     report.consumed_bytes = drained.bytes.load(Relaxed);
     report.consumed_fetches = drained.fetches.load(Relaxed);
-    report.per_second = taken.per_second;
-    report.offsets_grew_by = taken.grew_by;
+    report.per_second = timed.per_second;
+    report.offsets_grew_by = grown(&before, &offsets(&mut client, &topic, LATEST)?);
     report.records_acknowledged = tally.acked_records.load(Relaxed);
     report::show(&report, global)?;
     clean_up(&mut client, &topic, load.target.delete)?;
     report.verdict()
 }
 
-/// What a run of producers left behind.
-struct Taken {
-    window: report::Window,
+/// The producing connections, their schedules spread over one interval.
+fn links(seeds: Vec<LinkSeed>, plan: &Plan) -> Result<Vec<Link>> {
+    let step = plan.interval.unwrap_or_default() / seeds.len().max(1) as u32;
+    seeds.into_iter().enumerate().map(|(number, seed)| seed.link(plan.began + step * number as u32)).collect()
+}
+
+/// A run of producers whose threads have ended.
+struct Timed {
+    /// When the warm-up had been acknowledged.
     from: Moment,
+    /// When everything had been acknowledged.
+    acked: Moment,
+    /// When consumers had everything.
     drained: Moment,
     acknowledged: Histogram<u64>,
     end_to_end: Histogram<u64>,
     per_second: Vec<u64>,
-    grew_by: u64,
 }
 
 struct Run<'a> {
@@ -188,55 +195,21 @@ impl Run<'_> {
     }
 
     /// Watches the threads until all are done.
-    fn watch<'s>(
+    fn time(
         &mut self,
-        pumping: Running<'s>,
-        draining: Running<'s>,
+        pumping: Running<'_>,
+        draining: Running<'_>,
         client: &mut Client,
         topic: &Topic,
         before: &BTreeMap<i32, i64>,
-    ) -> Result<Taken> {
-        let warm = |bytes: u64| match self.load.warmup {
-            Extent::Bytes(goal) => bytes >= goal,
-            Extent::Time(goal) => self.plan.began.elapsed() >= goal,
-        };
-        let total = match (self.load.measured, self.load.warmup) {
-            (Extent::Bytes(_), _) => Some(self.plan.goal_bytes),
-            _ => None,
-        };
-        let mut progress = Progress::new(self.global.style(), Unit::Bytes, total);
-        let mut from: Option<Moment> = None;
-        let mut per_second: Vec<u64> = Vec::new();
-        let (mut last_bytes, mut last_change) = (0, Instant::now());
-        loop {
-            let bytes = self.tally.acked_bytes.load(Relaxed);
-            progress.at(bytes);
-            if from.is_none() && warm(bytes) {
-                self.tally.measuring.store(true, Relaxed);
-                self.drained.measuring.store(true, Relaxed);
-                from = Some(self.moment()?);
-            }
-            if let Some(from) = &from {
-                let second = from.at.elapsed().as_secs() as usize;
-                per_second.resize(second + 1, bytes);
-                per_second[second] = bytes;
-            }
-            if pumping.iter().all(ScopedJoinHandle::is_finished) {
-                break;
-            }
-            if draining.iter().any(ScopedJoinHandle::is_finished) {
-                self.tally.stop.store(true, Relaxed);
-                self.drained.stop.store(true, Relaxed);
-                join(draining)?;
-                return Err(Failure::new("a consumer ended before the producers did"));
-            }
-            if bytes != last_bytes {
-                (last_bytes, last_change) = (bytes, Instant::now());
-            } else if last_change.elapsed() > STANDSTILL {
-                return Err(Failure::new(format!("nothing was acknowledged for {} s", STANDSTILL.as_secs()))
-                    .advice("The broker's log may say why."));
-            }
-            sleep(LOOK);
+    ) -> Result<Timed> {
+        let (from, per_second) = self.watch(&pumping, &draining)?;
+        let failed_early = draining.iter().any(ScopedJoinHandle::is_finished);
+        if failed_early {
+            self.tally.stop.store(true, Relaxed);
+            self.drained.stop.store(true, Relaxed);
+            join(draining)?;
+            return Err(Failure::new("a consumer ended before the producers did"));
         }
         let acknowledged = join(pumping)?;
         if self.load.acks.number() == 0 {
@@ -258,26 +231,56 @@ impl Run<'_> {
         let drained = self.moment()?;
         self.drained.stop.store(true, Relaxed);
         let end_to_end = join(draining)?;
-        progress.finish();
-        let ids: Vec<i32> = before.keys().copied().collect();
-        let grew_by = grown(before, &offsets(client, topic, &ids, LATEST)?);
-        let window = report::Window::new(
-            acked.at.duration_since(from.at),
-            acked.bytes - from.bytes,
-            acked.records - from.records,
-            acked.requests - from.requests,
-        );
         let per_second = increments(from.bytes, &per_second);
-        Ok(Taken { window, from, drained, acknowledged, end_to_end, per_second, grew_by })
+        Ok(Timed { from, acked, drained, acknowledged, end_to_end, per_second })
+    }
+
+    /// Looks on until the producers are done or a thread has failed. Gives the moment when the warm-up was over, and
+    /// what had been acknowledged by the end of each second since.
+    fn watch(&mut self, pumping: &Running<'_>, draining: &Running<'_>) -> Result<(Option<Moment>, Vec<u64>)> {
+        let warm = |bytes: u64| match self.load.warmup {
+            Extent::Bytes(goal) => bytes >= goal,
+            Extent::Time(goal) => self.plan.began.elapsed() >= goal,
+        };
+        let total = Some(self.plan.goal_bytes).filter(|n| *n < u64::MAX);
+        let mut progress = Progress::new(self.global.style(), Unit::Bytes, total);
+        let mut from: Option<Moment> = None;
+        let mut per_second: Vec<u64> = Vec::new();
+        let (mut last_bytes, mut last_change) = (0, Instant::now());
+        loop {
+            let bytes = self.tally.acked_bytes.load(Relaxed);
+            progress.at(bytes);
+            if from.is_none() && warm(bytes) {
+                self.tally.measuring.store(true, Relaxed);
+                self.drained.measuring.store(true, Relaxed);
+                from = Some(self.moment()?);
+            }
+            if let Some(from) = &from {
+                let second = from.at.elapsed().as_secs() as usize;
+                per_second.resize(second + 1, bytes);
+                per_second[second] = bytes;
+            }
+            let done = pumping.iter().all(ScopedJoinHandle::is_finished);
+            if done || draining.iter().any(ScopedJoinHandle::is_finished) {
+                return Ok((from, per_second));
+            }
+            if bytes != last_bytes {
+                (last_bytes, last_change) = (bytes, Instant::now());
+            } else if last_change.elapsed() > STANDSTILL {
+                let seconds = STANDSTILL.as_secs();
+                return Err(Failure::new(format!("nothing was acknowledged for {seconds} s"))
+                    .advice("The broker's log may say why."));
+            }
+            sleep(LOOK);
+        }
     }
 
     /// Without acknowledgements only the log's end tells when everything has arrived.
     fn wait_for_log(&self, client: &mut Client, topic: &Topic, before: &BTreeMap<i32, i64>) -> Result<()> {
-        let ids: Vec<i32> = before.keys().copied().collect();
         let sent = self.tally.acked_records.load(Relaxed);
         let (mut last, mut since) = (0, Instant::now());
         loop {
-            let now = grown(before, &offsets(client, topic, &ids, LATEST)?);
+            let now = grown(before, &offsets(client, topic, LATEST)?);
             if now >= sent {
                 return Ok(());
             }
@@ -300,8 +303,9 @@ fn join(threads: Running<'_>) -> Result<Histogram<u64>> {
     Ok(all)
 }
 
-fn offsets(client: &mut Client, topic: &Topic, ids: &[i32], question: i64) -> Result<BTreeMap<i32, i64>> {
-    let found = client.list_offsets(&topic.name, ids, |_| question)?;
+fn offsets(client: &mut Client, topic: &Topic, question: i64) -> Result<BTreeMap<i32, i64>> {
+    let ids: Vec<i32> = topic.partitions.iter().map(|p| p.index).collect();
+    let found = client.list_offsets(&topic.name, &ids, |_| question)?;
     Ok(found.into_iter().map(|(partition, found)| (partition, found.offset)).collect())
 }
 
@@ -354,11 +358,10 @@ fn clean_up(client: &mut Client, topic: &Topic, delete: bool) -> Result<()> {
 pub fn consume(args: &ConsumeArgs, global: &Global) -> Result<()> {
     at_least_one(args.consumers, "consumers")?;
     let watched = Watched::new(args.target.broker_pid)?;
-    let mut client = setup::client(global)?;
+    let mut client = Client::connect(global)?;
     let topic = setup::topic(&mut client, &args.target)?;
-    let ids: Vec<i32> = topic.partitions.iter().map(|p| p.index).collect();
-    let begin = offsets(&mut client, &topic, &ids, EARLIEST)?;
-    let end = offsets(&mut client, &topic, &ids, LATEST)?;
+    let begin = offsets(&mut client, &topic, EARLIEST)?;
+    let end = offsets(&mut client, &topic, LATEST)?;
     if begin == end {
         return Err(Failure::new(format!("topic {} holds nothing to read", topic.name))
             .advice("'ottla bench produce' fills it."));

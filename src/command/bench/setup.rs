@@ -5,7 +5,6 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 
-use super::super::Global;
 use super::super::client::{Client, Connection, Fault, Topic};
 use super::super::failure::{Failure, Result};
 use super::super::topic::create_topic;
@@ -331,11 +330,6 @@ pub fn consumers(
         }
     }
     Ok(consumers)
-}
-
-/// The connection of a global client, for the commands of this folder.
-pub fn client(global: &Global) -> Result<Client> {
-    Client::connect(global)
 }
 
 /// Cheap numbers that look random (xorshift); the same in every run.

@@ -206,3 +206,97 @@ fn put_uvarint(out: &mut Vec<u8>, mut value: usize) {
     }
     out.push(value as u8);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::api::RequestHeader;
+    use crate::wire::batch::BatchBuilder;
+    use crate::wire::codec::Reader;
+    use crate::wire::schema::ProduceRequest;
+
+    const FORM: &str = "bench";
+
+    fn template(records: usize, stamped: Option<usize>) -> Template {
+        let mut builder = BatchBuilder::new();
+        for n in 0..records {
+            builder.append(1000, Some(b"key"), Some(format!("a value of many bytes {n:04}").as_bytes()), &[]);
+        }
+        Template::new(&builder.build().unwrap().into(), stamped)
+    }
+
+    fn sent(version: i16, acks: i16, batches: &[(i32, &Template, Patch)]) -> (RequestHeader, ProduceRequest) {
+        let form = RequestForm { version, acks, timeout_ms: 1234, topic: FORM.into() };
+        let mut outgoing = form.assemble(77, batches.iter().copied());
+        let mut bytes = Vec::new();
+        // In pieces, as a socket takes them.
+        loop {
+            let piece: Vec<u8> = outgoing.slices().iter().flat_map(|s| s.to_vec()).take(13).collect();
+            bytes.extend(&piece);
+            if outgoing.advance(piece.len()) {
+                break;
+            }
+        }
+        let size = u32::from_be_bytes(bytes[..4].try_into().unwrap()) as usize;
+        assert_eq!(size, bytes.len() - 4);
+        let mut reader = Reader::new(Bytes::from(bytes).slice(4..));
+        let header = RequestHeader::decode(&mut reader).unwrap();
+        let request = ProduceRequest::decode(&mut reader, header.version).unwrap();
+        reader.finish().unwrap();
+        (header, request)
+    }
+
+    #[test]
+    fn requests_are_what_the_protocol_says() {
+        let (one, other) = (template(3, None), template(200, None));
+        for version in PRODUCE_VERSIONS.0..=PRODUCE_VERSIONS.1 {
+            let batches = [(0, &one, Patch::default()), (7, &other, Patch::default())];
+            let (header, request) = sent(version, -1, &batches);
+            assert_eq!((header.api, header.version, header.correlation_id), (ApiKey::Produce, version, 77));
+            assert_eq!((request.acks, request.timeout_ms), (-1, 1234));
+            let topic = &request.topic_data[0];
+            assert_eq!(topic.name, FORM);
+            let sizes: Vec<_> = topic.partition_data.iter().map(|p| p.index).collect();
+            assert_eq!(sizes, [0, 7]);
+            for (p, count) in topic.partition_data.iter().zip([3, 200]) {
+                let records = p.records.clone().unwrap();
+                let batch = Batch::first(&records).unwrap();
+                batch.check_from_client().unwrap();
+                assert_eq!((batch.count(), batch.bytes().len()), (count, records.len()));
+            }
+        }
+    }
+
+    #[test]
+    fn a_patched_sequence_keeps_the_crc_right() {
+        let template = template(50, None);
+        for sequence in [0, 50, i32::MAX - 3] {
+            let patch = Patch { idempotent: Some((4711, 3, sequence)), stamp: None };
+            let (_, request) = sent(9, -1, &[(0, &template, patch)]);
+            let records = request.topic_data[0].partition_data[0].records.clone().unwrap();
+            let batch = Batch::first(&records).unwrap();
+            batch.check_from_client().unwrap();
+            assert_eq!((batch.producer_id(), batch.producer_epoch()), (4711, 3));
+            assert_eq!(batch.base_sequence(), sequence);
+        }
+    }
+
+    #[test]
+    fn a_stamp_is_the_values_beginning() {
+        let value = "a value of many bytes 0000".len();
+        let template = template(1, Some(value));
+        let patch = Patch { idempotent: None, stamp: Some((0x0102_0304_0506_0708, 1_700_000_000_000)) };
+        let (_, request) = sent(9, 1, &[(2, &template, patch)]);
+        let records = request.topic_data[0].partition_data[0].records.clone().unwrap();
+        let batch = Batch::first(&records).unwrap();
+        batch.check_from_client().unwrap();
+        let set = batch.open(1000).unwrap();
+        let record = set.iter().next().unwrap().unwrap();
+        assert_eq!(record.value.unwrap()[..STAMP], [1, 2, 3, 4, 5, 6, 7, 8]);
+        assert_eq!(record.value.unwrap()[STAMP..], b"a value of many bytes 0000"[STAMP..]);
+        assert_eq!((record.timestamp, batch.max_timestamp()), (1_700_000_000_000, 1_700_000_000_000));
+        // Where a consumer of the bench looks for it.
+        let bytes = batch.bytes();
+        assert_eq!(bytes[bytes.len() - 1 - value..][..STAMP], [1, 2, 3, 4, 5, 6, 7, 8]);
+    }
+}

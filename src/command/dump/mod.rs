@@ -238,3 +238,6 @@ fn plural(count: u64, thing: &str) -> String {
         (n, None) => format!("{n} {thing}{}", if thing.ends_with("ch") { "es" } else { "s" }),
     }
 }
+
+#[cfg(test)]
+mod tests;
