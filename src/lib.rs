@@ -2,8 +2,6 @@
 
 pub mod collections;
 pub mod command;
-pub mod config;
-pub mod controller;
 pub mod limits;
 pub mod reactor;
 pub mod wire;

@@ -1,7 +1,7 @@
 //! The one seam: clocks, chance, tasks, files, sockets and directories, for one core of one node.
 //!
 //! A [`Reactor`] is handed to each core's main function when its node starts, and is either *real* (a pinned
-//! glommio executor and Ottla's own io_uring) or *simulated* (a seeded twin in virtual time). Everything above
+//! thread with one loop around one io_uring) or *simulated* (a seeded twin in virtual time). Everything above
 //! this folder runs unchanged on both. The face is enums at the leaves: a file, a socket and a directory call
 //! each know which side they are on, and nothing above them carries a type parameter for it.
 //!
@@ -103,7 +103,7 @@ pub type CoreMain = Box<dyn FnOnce(Reactor) -> Pin<Box<dyn Future<Output = ()>>>
 /// One core's reactor. Cheap to clone; stays on its core.
 #[derive(Clone)]
 pub enum Reactor {
-    /// A pinned glommio executor and Ottla's own ring.
+    /// A pinned thread with its io_uring.
     Real(Rc<real::Core>),
     /// A core of the simulated twin.
     Sim(Rc<sim::Core>),
@@ -250,7 +250,7 @@ pub enum Accepted {
 
 /// The receiving half of a connection.
 pub enum Receiver {
-    /// Readiness and `recv`, by glommio.
+    /// Readiness by the ring, then `recv`.
     Real(real::Receiver),
     /// Simulated.
     Sim(sim::Receiver),
@@ -393,7 +393,7 @@ impl Disk {
 /// that are under way at once may finish in either order, and overlapping writes in any mixture.
 #[derive(Clone)]
 pub enum File {
-    /// A descriptor and Ottla's own ring.
+    /// A descriptor and its core's ring.
     Real(Rc<real::File>),
     /// A file of the simulated disk.
     Sim(Rc<sim::File>),

@@ -626,6 +626,3 @@ impl PartialEq for Records {
         self.len() == other.len() && self.slices.iter().flatten().eq(other.slices.iter().flatten())
     }
 }
-
-#[cfg(test)]
-mod tests;

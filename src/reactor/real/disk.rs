@@ -6,10 +6,10 @@ use std::fs;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
+use super::beside::beside;
 use super::file::{File, failed};
 use super::ring::Ring;
 use crate::limits::BLOCK;
@@ -25,23 +25,6 @@ struct Inner {
     ring: Rc<Ring>,
     /// Locked files, held until the core ends.
     locks: RefCell<Vec<OwnedFd>>,
-}
-
-/// Runs a call that may block on a helper thread of this core's executor.
-pub(super) async fn beside<T: Send + 'static>(call: impl FnOnce() -> T + Send + 'static) -> T {
-    // A panic would end the helper thread and leave the core waiting for good.
-    let guarded = move || {
-        catch_unwind(AssertUnwindSafe(call))
-            .unwrap_or_else(|payload| super::start::give_up("a helper thread", &payload))
-    };
-    glommio::executor().spawn_blocking(guarded).await
-}
-
-/// Closes a descriptor on a helper thread, or here where no executor runs any more.
-pub(super) fn drop_beside(fd: OwnedFd) {
-    if super::core::on_a_core() {
-        glommio::spawn_local(beside(move || drop(fd))).detach();
-    }
 }
 
 impl Disk {

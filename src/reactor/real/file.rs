@@ -5,11 +5,12 @@ use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use super::disk::beside;
+use super::beside::{beside, close_beside};
 use super::operation::{Operation, Plain, Transfer};
 use super::ring::Ring;
+use super::scheduler;
 use crate::reactor::sync::{Completion, completion};
-use crate::reactor::{Chunk, ChunkSlice};
+use crate::reactor::{Chunk, ChunkSlice, Class};
 
 /// An open file. Closed when the last clone and the last operation under way have gone.
 pub struct File {
@@ -69,7 +70,7 @@ impl Drop for Open {
             if libc::fstat(fd.as_raw_fd(), &mut stat) == 0 { stat.st_nlink } else { 0 }
         };
         if links == 0 {
-            super::disk::drop_beside(fd);
+            close_beside(fd);
         }
     }
 }
@@ -116,7 +117,7 @@ impl File {
         }
         let (to, done) = completion();
         let open = self.open.clone();
-        glommio::spawn_local(async move {
+        let cut_beside = async move {
             let fd = open.as_raw_fd();
             let cut = beside(move || {
                 // SAFETY: the file stays open until this task ends.
@@ -128,8 +129,9 @@ impl File {
             });
             let result = cut.await;
             to.complete(result.map_err(|e| open.failed(&format!("ftruncate to {len} bytes"), e)));
-        })
-        .detach();
+        };
+        let core = scheduler::here().expect("files live on a core");
+        core.spawn(Class::Background, cut_beside);
         done
     }
 

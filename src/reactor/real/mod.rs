@@ -1,4 +1,4 @@
-//! The real side: glommio's executor on a pinned thread, and Ottla's own ring.
+//! The real side: a pinned thread for each core, and on it one loop around one io_uring.
 
 #![expect(
     clippy::disallowed_methods,
@@ -6,20 +6,23 @@
     reason = "this is the side of the seam that calls the system"
 )]
 
+mod beside;
 mod clock;
 mod core;
 mod disk;
 mod examine;
+mod executor;
 mod file;
 mod net;
 mod operation;
 mod ring;
+mod scheduler;
 mod start;
 
 pub use self::core::Core;
 pub use self::disk::Disk;
 pub use self::file::File;
-pub use self::net::{Accepted, Listener, Receiver, Sender};
+pub use self::net::{Accepted, Listener, Receiver, Sender, accepted};
 pub use self::start::run;
 
 #[cfg(test)]

@@ -1,44 +1,85 @@
-//! Sockets: accepted and scattered sends on Ottla's own ring, received by glommio.
+//! Sockets. What can be had at once is had by a plain call that does not block; for the rest the ring waits.
+//!
+//! Receiving and accepting wait for readiness only, so that a future that is dropped loses no bytes and no
+//! connection, and five thousand idle connections hold no buffers. A send that the socket does not take at once
+//! goes to the ring with all it needs.
 
 use std::cell::RefCell;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::pin::Pin;
 use std::rc::Rc;
+use std::task::{Poll, ready};
 
 use bytes::Bytes;
-use futures_io::AsyncRead;
 
-use super::operation::{Message, Operation, Ready, Send, drop_sent};
+use super::operation::{Connect, Message, Operation, Ready, Send, drop_sent};
 use super::ring::{Ring, Token};
 use crate::reactor::sync::{Completion, completion};
 
 /// Connections that may wait for being accepted, as far as `net.core.somaxconn` allows.
 const BACKLOG: i32 = 4096;
 
-/// A descriptor of a socket, shared by all that work on it.
+/// A descriptor of a socket, shared by all that work on it; closed when the last of them has ended.
 pub(super) struct Socket {
-    fd: RawFd,
-    /// Owns the descriptor of a connection.
-    stream: RefCell<Option<glommio::net::TcpStream>>,
-    /// Owns the descriptor of a listener.
-    _listener: Option<OwnedFd>,
+    fd: OwnedFd,
 }
 
 impl AsRawFd for Socket {
     fn as_raw_fd(&self) -> RawFd {
-        self.fd
+        self.fd.as_raw_fd()
+    }
+}
+
+impl Socket {
+    fn shut_down(&self) {
+        // SAFETY: plain system call on an open descriptor.
+        unsafe { libc::shutdown(self.as_raw_fd(), libc::SHUT_RDWR) };
+    }
+}
+
+/// The wait for a socket to be readable, kept when the future that awaits it is dropped, cancelled with its owner.
+struct Readable {
+    socket: Rc<Socket>,
+    ring: Rc<Ring>,
+    wait: RefCell<Option<(Token, Completion<io::Result<()>>)>>,
+}
+
+impl Readable {
+    fn new(socket: Rc<Socket>, ring: Rc<Ring>) -> Readable {
+        Readable { socket, ring, wait: RefCell::new(None) }
+    }
+
+    /// Resolves when there may be something to read.
+    async fn wait(&self) -> io::Result<()> {
+        poll_fn(|cx| {
+            let mut wait = self.wait.borrow_mut();
+            let (_, done) = wait.get_or_insert_with(|| {
+                let (to, done) = completion();
+                (self.ring.begin(Operation::Ready(Ready { socket: self.socket.clone(), to })), done)
+            });
+            let result = ready!(Pin::new(done).poll(cx));
+            *wait = None;
+            Poll::Ready(result)
+        })
+        .await
+    }
+}
+
+impl Drop for Readable {
+    fn drop(&mut self) {
+        if let Some((token, _)) = self.wait.take() {
+            self.ring.cancel(token);
+        }
     }
 }
 
 /// A bound listening socket of one core.
 pub struct Listener {
-    socket: Rc<Socket>,
-    ring: Rc<Ring>,
+    readable: Readable,
     local: SocketAddr,
-    /// The wait for the next connection, kept when an accept is dropped.
-    ready: RefCell<Option<(Token, Completion<io::Result<()>>)>>,
 }
 
 /// A TCP connection that no core owns yet.
@@ -48,6 +89,12 @@ pub struct Accepted {
     peer: SocketAddr,
 }
 
+/// A connection that was made elsewhere, to be adopted by a core.
+pub fn accepted(stream: TcpStream) -> io::Result<Accepted> {
+    stream.set_nonblocking(false)?;
+    Ok(Accepted { peer: stream.peer_addr()?, socket: stream.into() })
+}
+
 impl Listener {
     /// Binds. Without SO_REUSEPORT, so that a port in use is told; SO_REUSEADDR lets a restarted broker bind
     /// while old connections still linger in TIME_WAIT.
@@ -55,37 +102,18 @@ impl Listener {
         let fd = listening_socket(address).map_err(|e| bind_failed(address, e))?;
         let listener = TcpListener::from(fd);
         let local = listener.local_addr()?;
-        let fd: OwnedFd = listener.into();
-        let socket = Socket { fd: fd.as_raw_fd(), stream: RefCell::new(None), _listener: Some(fd) };
-        Ok(Listener { socket: Rc::new(socket), ring, local, ready: RefCell::new(None) })
+        let socket = Rc::new(Socket { fd: listener.into() });
+        Ok(Listener { readable: Readable::new(socket, ring), local })
     }
 
     /// See [`crate::reactor::Listener::accept`].
     pub async fn accept(&self) -> io::Result<Accepted> {
         loop {
-            match accept_now(self.socket.fd) {
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
+            match accept_now(self.readable.socket.as_raw_fd()) {
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => self.readable.wait().await?,
                 done => return done,
             }
-            self.readable().await?;
         }
-    }
-
-    async fn readable(&self) -> io::Result<()> {
-        std::future::poll_fn(|cx| {
-            let mut ready = self.ready.borrow_mut();
-            let (_, wait) = ready.get_or_insert_with(|| {
-                let (to, done) = completion();
-                let socket = self.socket.clone();
-                let token =
-                    self.ring.begin(Operation::Ready(Ready { socket, events: libc::POLLIN as u32, to }));
-                (token, done)
-            });
-            let result = std::task::ready!(Pin::new(wait).poll(cx));
-            *ready = None;
-            std::task::Poll::Ready(result)
-        })
-        .await
     }
 
     /// See [`crate::reactor::Listener::local_address`].
@@ -96,12 +124,8 @@ impl Listener {
 
 impl Drop for Listener {
     fn drop(&mut self) {
-        if let Some((token, _)) = self.ready.take() {
-            self.ring.cancel(token);
-        }
-        // The wait that is being cancelled still holds the descriptor; new connections are refused from now on.
-        // SAFETY: plain system call on an open descriptor.
-        unsafe { libc::shutdown(self.socket.fd, libc::SHUT_RDWR) };
+        // A wait that is being cancelled still holds the descriptor; connections are refused from now on.
+        self.readable.socket.shut_down();
     }
 }
 
@@ -121,7 +145,7 @@ fn bind_failed(address: SocketAddr, error: io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("cannot listen on {address}: {error}{advice}"))
 }
 
-fn listening_socket(address: SocketAddr) -> io::Result<OwnedFd> {
+fn new_socket(address: SocketAddr) -> io::Result<OwnedFd> {
     let family = if address.is_ipv4() { libc::AF_INET } else { libc::AF_INET6 };
     // SAFETY: plain system call.
     let fd = unsafe { libc::socket(family, libc::SOCK_STREAM | libc::SOCK_CLOEXEC, 0) };
@@ -129,7 +153,12 @@ fn listening_socket(address: SocketAddr) -> io::Result<OwnedFd> {
         return Err(io::Error::last_os_error());
     }
     // SAFETY: just made, and nobody else's.
-    let socket = unsafe { OwnedFd::from_raw_fd(fd) };
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+fn listening_socket(address: SocketAddr) -> io::Result<OwnedFd> {
+    let socket = new_socket(address)?;
+    let fd = socket.as_raw_fd();
     set_option(fd, libc::SOL_SOCKET, libc::SO_REUSEADDR, 1)?;
     let (storage, len) = to_system(address);
     // SAFETY: the address is valid for `len` bytes.
@@ -203,31 +232,35 @@ fn accept_now(listener: RawFd) -> io::Result<Accepted> {
     Ok(Accepted { socket: stream.into(), peer })
 }
 
-/// The two halves of a connection, and what they share.
-pub(super) fn halves(socket: Accepted, ring: Rc<Ring>) -> (Receiver, Sender) {
-    let Accepted { socket, peer } = socket;
-    let fd = socket.as_raw_fd();
-    // SAFETY: the descriptor is handed over.
-    let stream = unsafe { glommio::net::TcpStream::from_raw_fd(std::os::fd::IntoRawFd::into_raw_fd(socket)) };
-    let socket = Rc::new(Socket { fd, stream: RefCell::new(Some(stream)), _listener: None });
-    let both = Rc::new(Halves { socket, peer });
-    (Receiver { both: both.clone() }, Sender { both, ring, message: Some(Message::new()), under_way: None })
+/// The two halves of a connection.
+pub(super) fn halves(accepted: Accepted, ring: Rc<Ring>) -> (Receiver, Sender) {
+    join(Rc::new(Socket { fd: accepted.socket }), accepted.peer, ring)
 }
 
-/// Connects, by glommio.
+fn join(socket: Rc<Socket>, peer: SocketAddr, ring: Rc<Ring>) -> (Receiver, Sender) {
+    let both = Rc::new(Halves { socket: socket.clone(), peer });
+    let readable = Readable::new(socket, ring.clone());
+    let receiver = Receiver { readable, both: both.clone(), is_drained: true };
+    (receiver, Sender { both, ring, message: Some(Message::new()), under_way: None })
+}
+
+/// Connects to a peer.
 pub(super) async fn connect(address: SocketAddr, ring: Rc<Ring>) -> io::Result<(Receiver, Sender)> {
-    let stream = glommio::net::TcpStream::connect(address).await.map_err(|e| {
-        let e = io::Error::from(e);
-        io::Error::new(e.kind(), format!("cannot connect to {address}: {e}"))
-    })?;
-    stream.set_nodelay(true).map_err(io::Error::from)?;
-    let fd = stream.as_raw_fd();
-    let socket = Rc::new(Socket { fd, stream: RefCell::new(Some(stream)), _listener: None });
-    let both = Rc::new(Halves { socket, peer: address });
-    Ok((
-        Receiver { both: both.clone() },
-        Sender { both, ring, message: Some(Message::new()), under_way: None },
-    ))
+    struct CancelledWhenDropped<'a>(&'a Ring, Token);
+    impl Drop for CancelledWhenDropped<'_> {
+        fn drop(&mut self) {
+            self.0.cancel(self.1);
+        }
+    }
+    let socket = Rc::new(Socket { fd: new_socket(address)? });
+    let (to, done) = completion();
+    let connect = Connect { socket: socket.clone(), address: Box::new(to_system(address)), to };
+    let under_way = CancelledWhenDropped(&ring, ring.begin(Operation::Connect(connect)));
+    let result = done.await;
+    drop(under_way);
+    result.map_err(|e| io::Error::new(e.kind(), format!("cannot connect to {address}: {e}")))?;
+    set_option(socket.as_raw_fd(), libc::IPPROTO_TCP, libc::TCP_NODELAY, 1)?;
+    Ok(join(socket, address, ring))
 }
 
 /// Lives as long as one half does.
@@ -236,42 +269,51 @@ struct Halves {
     peer: SocketAddr,
 }
 
-impl Halves {
-    fn shut_down(&self) {
-        // SAFETY: plain system call on an open descriptor.
-        unsafe { libc::shutdown(self.socket.fd, libc::SHUT_RDWR) };
-    }
-}
-
 impl Drop for Halves {
     fn drop(&mut self) {
-        // A send under way holds the descriptor until it ends: this ends it. And where none is, glommio's wait
-        // for readiness holds the connection open until the cancellation has gone to the kernel.
-        self.shut_down();
-        self.socket.stream.take();
+        // What is under way on the ring still holds the descriptor: this ends it.
+        self.socket.shut_down();
     }
 }
 
 /// The receiving half of a connection.
 pub struct Receiver {
+    readable: Readable,
     both: Rc<Halves>,
+    /// The last read took all there was: the next one waits before it reads.
+    is_drained: bool,
 }
 
 impl Receiver {
     /// See [`crate::reactor::Receiver::receive`].
     pub async fn receive(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        std::future::poll_fn(|cx| {
-            let mut stream = self.both.socket.stream.borrow_mut();
-            let stream = stream.as_mut().expect("open while a half lives");
-            Pin::new(stream).poll_read(cx, into)
-        })
-        .await
+        loop {
+            if self.is_drained {
+                self.readable.wait().await?;
+                self.is_drained = false;
+            }
+            match receive_now(self.both.socket.as_raw_fd(), into) {
+                Ok(len) => {
+                    self.is_drained = len > 0 && len < into.len();
+                    return Ok(len);
+                }
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => self.is_drained = true,
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(e),
+            }
+        }
     }
 
     /// See [`crate::reactor::Receiver::peer`].
     pub fn peer(&self) -> SocketAddr {
         self.both.peer
     }
+}
+
+fn receive_now(fd: RawFd, into: &mut [u8]) -> io::Result<usize> {
+    // SAFETY: the slice is valid for its length.
+    let got = unsafe { libc::recv(fd, into.as_mut_ptr().cast(), into.len(), libc::MSG_DONTWAIT) };
+    if got < 0 { Err(io::Error::last_os_error()) } else { Ok(got as usize) }
 }
 
 /// The sending half of a connection.
@@ -292,7 +334,7 @@ impl Sender {
         let mut sent = 0;
         while drop_sent(&mut slices, &mut sent) {
             message.show(&slices, sent);
-            match send_now(self.both.socket.fd, &message) {
+            match send_now(self.both.socket.as_raw_fd(), &message) {
                 Ok(len) => sent += len,
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
                     let (to, done) = completion();
@@ -320,7 +362,7 @@ impl Sender {
 
     /// See [`crate::reactor::Sender::shut_down`].
     pub fn shut_down(&self) {
-        self.both.shut_down();
+        self.both.socket.shut_down();
     }
 }
 

@@ -26,8 +26,10 @@ pub(super) enum Operation {
     Truncate(Plain, u64),
     /// Send the slices.
     Send(Send),
-    /// Wait until a socket can be read or written.
+    /// Wait until a socket can be read.
     Ready(Ready),
+    /// Connect a socket.
+    Connect(Connect),
 }
 
 /// What becomes of an operation when a completion has come.
@@ -72,10 +74,16 @@ pub(super) struct Message {
     vectors: Vec<libc::iovec>,
 }
 
-/// A wait for readiness.
+/// A wait for bytes, for a connection or for the peer's end.
 pub(super) struct Ready {
     pub socket: Rc<Socket>,
-    pub events: u32,
+    pub to: Completer<io::Result<()>>,
+}
+
+/// A connection being made.
+pub(super) struct Connect {
+    pub socket: Rc<Socket>,
+    pub address: Box<(libc::sockaddr_storage, libc::socklen_t)>,
     pub to: Completer<io::Result<()>>,
 }
 
@@ -85,7 +93,7 @@ const RETRIES: u8 = 100;
 impl Operation {
     /// Whether it counts against the depth of the disk.
     pub(super) fn is_disk(&self) -> bool {
-        !matches!(self, Operation::Send(_) | Operation::Ready(_))
+        !matches!(self, Operation::Send(_) | Operation::Ready(_) | Operation::Connect(_))
     }
 
     /// Tells the kernel what to do next. The entry points into what the operation owns.
@@ -115,7 +123,14 @@ impl Operation {
                 let flags = (libc::MSG_NOSIGNAL | libc::MSG_WAITALL) as u32;
                 opcode::SendMsg::new(fd(&*s.socket), &raw const s.message.header).flags(flags).build()
             }
-            Operation::Ready(r) => opcode::PollAdd::new(fd(&*r.socket), r.events).build(),
+            Operation::Ready(r) => {
+                let events = (libc::POLLIN | libc::POLLRDHUP) as u32;
+                opcode::PollAdd::new(fd(&*r.socket), events).build()
+            }
+            Operation::Connect(c) => {
+                let (address, len) = &*c.address;
+                opcode::Connect::new(fd(&*c.socket), (&raw const *address).cast(), *len).build()
+            }
         }
     }
 
@@ -141,8 +156,8 @@ impl Operation {
                 p.finish(result, || format!("ftruncate to {len} bytes"), |p| Operation::Truncate(p, len))
             }
             Operation::Send(s) => s.finish(result),
-            Operation::Ready(r) => {
-                r.to.complete(result.map(|_| ()));
+            Operation::Ready(Ready { to, .. }) | Operation::Connect(Connect { to, .. }) => {
+                to.complete(result.map(|_| ()));
                 Step::Ended
             }
         }

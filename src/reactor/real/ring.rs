@@ -1,37 +1,28 @@
-//! Ottla's own ring: what was begun in one turn of the loop goes to the kernel in one call.
+//! Ottla's ring: what was begun in one turn of the loop goes to the kernel in one call.
 //!
 //! A [`Ring`] lives on one core. It owns what every operation needs (buffers, descriptors, message headers) from
 //! the moment the operation begins until the kernel is done with it, whatever becomes of the future.
 //!
-//! **Submission.** [`Ring::begin`] only queues. The submitter task, woken by the first operation, runs behind the
-//! tasks that are ready with it, and enters the kernel once for all that they began. Disk operations beyond the
-//! ring's depth wait in order; those on sockets are bounded by the number of connections and never wait for disk.
-//!
-//! **Completion.** The kernel counts completions up in an eventfd, of which glommio has a read under way; that
-//! wakes the executor when it has parked. Measured on the bench `ring_wake` against a send that is linked to each
-//! operation, and against a poll of the ring's descriptor: the eventfd costs 1.2 us over the bare executor, the
-//! linked send 4 us and a third more CPU at depth 32, the poll as much as the eventfd but three system calls.
-//! During a submission the eventfd is off, since the queue is looked at right after it anyway.
-//!
-//! COOP_TASKRUN is not used: a spinning executor makes no system call, and would see its completions only when
-//! the preemption timer fires (1 ms); with a parking one it showed no gain.
+//! [`Ring::begin`] only queues. The core's loop calls [`Ring::submit`] at the end of each turn, [`Ring::complete`]
+//! to look at what has completed (a look at memory, unless the kernel says that it has work to finish), and
+//! [`Ring::wait`] to sleep until something has. Disk operations beyond the ring's depth wait in order; those on
+//! sockets are bounded by the number of connections and never wait for disk.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
-use std::future::poll_fn;
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::rc::Rc;
-use std::sync::atomic::{Ordering, fence};
-use std::task::{Poll, Waker};
+use std::time::Duration;
 
-use glommio::io::BufferedFile;
-use io_uring::{IoUring, cqueue, opcode, types};
+use io_uring::{EnterFlags, IoUring, cqueue, opcode, types};
 
 use super::operation::{Operation, Step};
 
 /// The user data of operations that nobody waits for.
 const NOBODY: u64 = u64::MAX;
+/// The user data of the poll of the bell.
+const BELL: u64 = u64::MAX - 1;
 
 /// One core's ring.
 pub(super) struct Ring {
@@ -45,26 +36,12 @@ pub(super) struct Ring {
     /// Disk operations that the kernel may hold at once.
     disk_depth: usize,
     disk_in_flight: Cell<usize>,
-    submitter: Cell<Option<Waker>>,
+    /// Written by other threads to end a wait, and polled for as long as the ring lives.
+    bell: OwnedFd,
+    bell_is_polled: Cell<bool>,
     /// Completions of one look, copied out of the queue before anything is done with them.
     found: RefCell<Vec<(u64, i32, u32)>>,
-    eventfd: OwnedFd,
     can_truncate: bool,
-    closed: Cell<bool>,
-    /// The submitter and the listener.
-    tasks: RefCell<Vec<glommio::Task<()>>>,
-    counts: Counts,
-}
-
-/// What a ring has done since it was made.
-#[derive(Default, Debug)]
-pub(super) struct Counts {
-    /// Calls of io_uring_enter.
-    pub submits: Cell<u64>,
-    /// Operations given to the kernel.
-    pub submitted: Cell<u64>,
-    /// Times that the eventfd woke the core.
-    pub wakes: Cell<u64>,
 }
 
 /// Names an operation that was begun. Never names another one later.
@@ -116,7 +93,7 @@ impl Slots {
     fn remove(&mut self, token: Token) -> Operation {
         let place = &mut self.slots[token.slot as usize];
         assert_eq!(place.generation, token.generation, "a completion names an operation under way");
-        // A generation of all ones would make the user data `NOBODY` in the last slot.
+        // A generation of all ones is left to `NOBODY` and `BELL`.
         place.generation = (place.generation + 1) % u32::MAX;
         self.free.push(token.slot);
         place.operation.take().expect("a completion names an operation under way")
@@ -128,20 +105,19 @@ impl Slots {
 }
 
 impl Ring {
-    /// A ring with `depth` entries, and its two tasks on `queue` of the executor that runs now.
-    pub(super) fn new(depth: u32, queue: glommio::TaskQueueHandle) -> io::Result<Rc<Ring>> {
+    /// A ring with `depth` entries for this thread.
+    pub(super) fn new(depth: u32) -> io::Result<Rc<Ring>> {
         let uring = make(depth)?;
         // SAFETY: plain system call.
-        let eventfd = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC) };
-        if eventfd < 0 {
+        let bell = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) };
+        if bell < 0 {
             return Err(io::Error::last_os_error());
         }
         // SAFETY: just made, and nobody else's.
-        let eventfd = unsafe { OwnedFd::from_raw_fd(eventfd) };
-        uring.submitter().register_eventfd(eventfd.as_raw_fd())?;
+        let bell = unsafe { OwnedFd::from_raw_fd(bell) };
         let mut probe = io_uring::Probe::new();
         uring.submitter().register_probe(&mut probe)?;
-        let ring = Rc::new(Ring {
+        Ok(Rc::new(Ring {
             disk_depth: uring.params().sq_entries() as usize,
             can_truncate: probe.is_supported(opcode::Ftruncate::CODE),
             uring: RefCell::new(uring),
@@ -150,18 +126,15 @@ impl Ring {
             socket_queue: RefCell::default(),
             cancels: RefCell::default(),
             disk_in_flight: Cell::new(0),
-            submitter: Cell::default(),
+            bell,
+            bell_is_polled: Cell::new(false),
             found: RefCell::default(),
-            eventfd,
-            closed: Cell::new(false),
-            tasks: RefCell::default(),
-            counts: Counts::default(),
-        });
-        let listener = ring.clone().listen()?;
-        let submitter = glommio::spawn_local_into(ring.clone().submit_when_woken(), queue)?;
-        let listener = glommio::spawn_local_into(listener, queue)?;
-        ring.tasks.borrow_mut().extend([submitter, listener]);
-        Ok(ring)
+        }))
+    }
+
+    /// What ends a wait from another thread when it is written.
+    pub(super) fn bell(&self) -> io::Result<OwnedFd> {
+        self.bell.try_clone()
     }
 
     /// Whether the kernel can shorten a file through the ring (6.9).
@@ -169,17 +142,11 @@ impl Ring {
         self.can_truncate
     }
 
-    /// What was done so far.
-    pub(super) fn counts(&self) -> &Counts {
-        &self.counts
-    }
-
     /// Begins an operation. It goes to the kernel at the end of this turn.
     pub(super) fn begin(&self, operation: Operation) -> Token {
         let queue = if operation.is_disk() { &self.disk_queue } else { &self.socket_queue };
         let token = self.slots.borrow_mut().insert(operation);
         queue.borrow_mut().push_back(token);
-        self.wake_submitter();
         token
     }
 
@@ -187,115 +154,76 @@ impl Ring {
     pub(super) fn cancel(&self, token: Token) {
         if self.slots.borrow_mut().get(token).is_some() {
             self.cancels.borrow_mut().push(token);
-            self.wake_submitter();
         }
     }
 
-    fn wake_submitter(&self) {
-        if let Some(waker) = self.submitter.take() {
-            waker.wake();
-        }
-    }
-
-    async fn submit_when_woken(self: Rc<Self>) {
-        poll_fn(|cx| {
-            if self.closed.get() {
-                return Poll::Ready(());
-            }
-            // Before the submission: what completes in it may begin the next operation.
-            self.submitter.set(Some(cx.waker().clone()));
-            self.submit();
-            Poll::Pending
-        })
-        .await;
-    }
-
-    /// Waits for the eventfd and looks at the completions; made before the first operation is.
-    fn listen(self: Rc<Self>) -> io::Result<impl Future<Output = ()>> {
-        let eventfd = self.eventfd.try_clone()?;
-        // SAFETY: the descriptor is handed over.
-        let eventfd = unsafe { BufferedFile::from_raw_fd(std::os::fd::IntoRawFd::into_raw_fd(eventfd)) };
-        Ok(async move {
-            while !self.closed.get() {
-                if let Err(e) = eventfd.read_at(0, 8).await {
-                    panic!("the eventfd of the ring cannot be read: {e}");
-                }
-                self.counts.wakes.set(self.counts.wakes.get() + 1);
-                self.complete();
-                if !self.queues_empty() {
-                    self.wake_submitter();
-                }
-            }
-            // Closing it late costs nothing; closing it by drop would be logged as a fault.
-            let _ = eventfd.close().await;
-        })
-    }
-
-    fn queues_empty(&self) -> bool {
-        self.disk_queue.borrow().is_empty()
-            && self.socket_queue.borrow().is_empty()
-            && self.cancels.borrow().is_empty()
+    /// Whether something waits that the kernel may be given, and is not in the submission queue yet.
+    fn has_to_fill(&self) -> bool {
+        let disk = !self.disk_queue.borrow().is_empty() && self.disk_in_flight.get() < self.disk_depth;
+        disk || !self.socket_queue.borrow().is_empty()
+            || !self.cancels.borrow().is_empty()
+            || !self.bell_is_polled.get()
     }
 
     /// Gives the kernel all that was begun and that it may hold, then looks at what has completed.
-    fn submit(&self) {
-        if self.queues_empty() {
-            return;
-        }
-        self.uring.borrow_mut().completion().disable_eventfd();
-        loop {
-            let filled = self.fill();
-            if filled == 0 && self.uring.borrow_mut().submission().is_empty() {
-                break;
+    pub(super) fn submit(&self) {
+        while self.has_to_fill() || !self.uring.borrow_mut().submission().is_empty() {
+            self.fill();
+            let put_off = self.enter(0, None);
+            if self.complete() == 0 && put_off {
+                return;
             }
-            match self.enter(0) {
-                Ok(()) => {}
-                // The kernel has no room for more until completions were taken.
-                Err(e) if matches!(e.raw_os_error(), Some(libc::EBUSY | libc::EAGAIN)) => {
-                    if self.complete() == 0 {
-                        self.wake_submitter();
-                        break;
-                    }
-                }
-                Err(e) => panic!("io_uring_enter failed, and no operation can go on: {e}"),
-            }
-            self.complete();
-        }
-        self.uring.borrow_mut().completion().enable_eventfd();
-        // A kernel worker may have completed something after the last look and seen the eventfd still off. Its
-        // look at the flag follows its write of the queue's tail, and ours goes the other way round.
-        fence(Ordering::SeqCst);
-        self.complete();
-        if !self.queues_empty() && self.disk_in_flight.get() < self.disk_depth {
-            self.wake_submitter();
         }
     }
 
-    fn enter(&self, wait_for: usize) -> io::Result<()> {
-        loop {
-            let uring = self.uring.borrow();
-            self.counts.submits.set(self.counts.submits.get() + 1);
-            match uring.submit_and_wait(wait_for) {
-                Ok(_) => return Ok(()),
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                Err(e) => return Err(e),
+    /// Submits, sleeps until something completes, the bell is rung or `timeout` has passed, and looks at what has
+    /// completed. One call to the kernel.
+    pub(super) fn wait(&self, timeout: Option<Duration>) {
+        self.fill();
+        if self.has_to_fill() {
+            // More than the queue holds: no sleep before all is under way.
+            return self.submit();
+        }
+        self.enter(1, timeout);
+        self.complete();
+    }
+
+    /// Enters the kernel. Returns whether it put the submission off until completions were taken.
+    fn enter(&self, wait_for: usize, timeout: Option<Duration>) -> bool {
+        let uring = self.uring.borrow();
+        let result = match timeout {
+            None => uring.submit_and_wait(wait_for),
+            Some(timeout) => {
+                let time = types::Timespec::from(timeout);
+                uring.submitter().submit_with_args(wait_for, &types::SubmitArgs::new().timespec(&time))
             }
+        };
+        match result.map_err(|e| (e.raw_os_error(), e)) {
+            Ok(_) => false,
+            // A signal, or the time has passed: the loop looks around and comes back.
+            Err((Some(libc::EINTR | libc::ETIME), _)) => false,
+            Err((Some(libc::EBUSY | libc::EAGAIN), _)) => true,
+            Err((_, e)) => panic!("io_uring_enter failed, and no operation can go on: {e}"),
         }
     }
 
     /// Moves what was begun into the submission queue, as far as there is room.
-    fn fill(&self) -> usize {
+    fn fill(&self) {
         let mut uring = self.uring.borrow_mut();
         let mut queue = uring.submission();
         let mut slots = self.slots.borrow_mut();
-        let mut filled = 0;
+        if !self.bell_is_polled.get() && !queue.is_full() {
+            let poll = opcode::PollAdd::new(fd(&self.bell), libc::POLLIN as u32).multi(true).build();
+            // SAFETY: it points to nothing, and the bell lives as long as the ring.
+            unsafe { queue.push(&poll.user_data(BELL)) }.expect("there is room");
+            self.bell_is_polled.set(true);
+        }
         let mut cancels = self.cancels.borrow_mut();
         while !queue.is_full() {
             let Some(token) = cancels.pop() else { break };
             let entry = opcode::AsyncCancel::new(token.to_user_data()).build().user_data(NOBODY);
             // SAFETY: it points to nothing.
             unsafe { queue.push(&entry) }.expect("there is room");
-            filled += 1;
         }
         for (waiting, is_disk) in [(&self.socket_queue, false), (&self.disk_queue, true)] {
             let mut waiting = waiting.borrow_mut();
@@ -309,27 +237,39 @@ impl Ring {
                 if is_disk {
                     self.disk_in_flight.set(self.disk_in_flight.get() + 1);
                 }
-                filled += 1;
             }
         }
-        self.counts.submitted.set(self.counts.submitted.get() + filled as u64);
-        filled
     }
 
     /// Ends the operations whose completion has come. Returns how many completions there were.
-    fn complete(&self) -> usize {
+    pub(super) fn complete(&self) -> usize {
         let mut found = self.found.take();
-        found.extend(
-            self.uring.borrow_mut().completion().map(|cqe| (cqe.user_data(), cqe.result(), cqe.flags())),
-        );
+        let mut uring = self.uring.borrow_mut();
+        if uring.submission().taskrun() {
+            drop(uring);
+            self.finish_kernel_work();
+            uring = self.uring.borrow_mut();
+        }
+        found.extend(uring.completion().map(|cqe| (cqe.user_data(), cqe.result(), cqe.flags())));
+        drop(uring);
         let count = found.len();
         for (data, result, flags) in found.drain(..) {
-            if data != NOBODY {
-                self.complete_one(Token::from_user_data(data), result, flags);
+            match data {
+                NOBODY => {}
+                BELL => self.bell_is_polled.set(cqueue::more(flags)),
+                data => self.complete_one(Token::from_user_data(data), result, flags),
             }
         }
         self.found.replace(found);
         count
+    }
+
+    /// Lets the kernel turn what the devices have finished into completions.
+    fn finish_kernel_work(&self) {
+        let uring = self.uring.borrow();
+        // SAFETY: nothing is submitted and no argument is given. A failure shows at the next submission.
+        let _ =
+            unsafe { uring.submitter().enter::<libc::sigset_t>(0, 0, EnterFlags::GETEVENTS.bits(), None) };
     }
 
     fn complete_one(&self, token: Token, result: i32, flags: u32) {
@@ -348,63 +288,38 @@ impl Ring {
             let token = self.slots.borrow_mut().insert(operation);
             let queue = if is_disk { &self.disk_queue } else { &self.socket_queue };
             queue.borrow_mut().push_front(token);
-            self.wake_submitter();
-        } else if is_disk && !self.disk_queue.borrow().is_empty() {
-            self.wake_submitter();
         }
     }
 
-    /// Ends the ring with its core: waits for the disk, cancels the rest, and lets go of all memory.
-    pub(super) async fn close(&self) {
-        self.drain();
-        self.closed.set(true);
-        // The eventfd wakes the listener, which then sees that the ring is closed.
-        let one = 1u64;
-        // SAFETY: eight bytes of our own.
-        unsafe { libc::write(self.eventfd.as_raw_fd(), (&raw const one).cast(), 8) };
-        self.wake_submitter();
-        let tasks = self.tasks.take();
-        for task in tasks {
-            task.await;
-        }
-    }
-
-    /// Blocks until nothing is under way.
-    fn drain(&self) {
-        let tokens: Vec<Token> = {
+    /// Blocks until nothing is under way: waits for the disk, and cancels the rest. For the end of a core.
+    pub(super) fn drain(&self) {
+        let sockets: Vec<Token> = {
             let slots = self.slots.borrow();
-            let sockets = slots.slots.iter().enumerate();
-            sockets
-                .filter(|(_, s)| s.operation.as_ref().is_some_and(|o| !o.is_disk()))
-                .map(|(i, s)| Token { slot: i as u32, generation: s.generation })
-                .collect()
+            let under_way = slots.slots.iter().enumerate();
+            let sockets = under_way.filter(|(_, s)| s.operation.as_ref().is_some_and(|o| !o.is_disk()));
+            sockets.map(|(i, s)| Token { slot: i as u32, generation: s.generation }).collect()
         };
-        self.cancels.borrow_mut().extend(tokens);
+        self.cancels.borrow_mut().extend(sockets);
         while self.slots.borrow().len() > 0 {
-            self.fill();
-            if let Err(e) = self.enter(1) {
-                // The memory of what is still under way must outlive this: it is given up.
-                tracing::error!("the ring could not be drained at the end of its core: {e}");
-                std::mem::forget(self.slots.take());
-                return;
-            }
-            self.complete();
+            self.wait(None);
         }
     }
 }
 
 /// A ring with the most useful set-up that this kernel knows.
-fn make(depth: u32) -> io::Result<IoUring> {
+///
+/// COOP_TASKRUN keeps the kernel from interrupting the core for each completion: a core that spins sees the flag
+/// and asks for them. Measured on loopback (bench `core`): a spinning core hears of a byte after 11 us instead of
+/// 22, a sleeping one after 30 instead of 34 for a sixth less CPU. DEFER_TASKRUN does no better.
+pub(super) fn make(depth: u32) -> io::Result<IoUring> {
     let depth = depth.clamp(8, 32768).next_power_of_two();
     let mut builder = IoUring::builder();
-    builder.dontfork().setup_clamp().setup_submit_all().setup_single_issuer();
-    match builder.build(depth) {
-        // Kernels before 6.0 do not know one of the flags.
-        Err(e) if e.raw_os_error() == Some(libc::EINVAL) => {
-            let mut builder = IoUring::builder();
-            builder.dontfork().setup_clamp();
-            builder.build(depth)
-        }
+    builder.dontfork().setup_clamp();
+    let mut best = builder.clone();
+    best.setup_submit_all().setup_single_issuer().setup_coop_taskrun().setup_taskrun_flag();
+    match best.build(depth) {
+        // Kernels before 6.0 do not know all of these.
+        Err(e) if e.raw_os_error() == Some(libc::EINVAL) => builder.build(depth),
         made => made,
     }
 }

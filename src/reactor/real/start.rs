@@ -3,24 +3,16 @@
 use std::any::Any;
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::sync::mpsc;
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::thread;
-use std::time::Duration;
 
-use glommio::{LocalExecutorBuilder, Placement, PoolPlacement};
-
-use super::core::{Core, fatal_when_it_panics};
+use super::core::Core;
+use super::executor::Executor;
 use crate::reactor::bus::RemoteWaker;
 use crate::reactor::{CoreMain, CoreSpec, Reactor};
-
-/// Entries of each of glommio's rings, which serve its sockets and timers alone.
-const GLOMMIO_RING_DEPTH: usize = 256;
-/// glommio's preemption timer; a shorter one makes the fault likelier that `core::beat` tells of.
-const SHORTEST_PREEMPT: Duration = Duration::from_millis(20);
-/// Helper threads of a core for calls that block.
-const HELPER_THREADS: usize = 2;
 
 /// Carries the wish to stop to each core of a node.
 pub(super) struct StopLine {
@@ -80,7 +72,7 @@ pub fn run(cores: Vec<(CoreSpec, CoreMain)>) -> io::Result<()> {
     drop(go);
     for thread in threads {
         if let Err(payload) = thread.join() {
-            give_up("a core", &payload);
+            panicked("a core", &*payload);
         }
     }
     failed.map_or(Ok(()), Err)
@@ -97,31 +89,39 @@ fn run_core(
     ready: Readiness,
     told: mpsc::Receiver<()>,
 ) {
-    let executor = LocalExecutorBuilder::new(spec.cpu.map_or(Placement::Unbound, Placement::Fixed))
-        .spin_before_park(spec.spin_before_park)
-        .preempt_timer(spec.preempt.max(SHORTEST_PREEMPT))
-        .ring_depth(GLOMMIO_RING_DEPTH)
-        .io_memory(0)
-        .blocking_thread_pool_placement(PoolPlacement::Unbound(HELPER_THREADS))
-        .make();
-    let executor = match executor {
+    let made = spec.cpu.map_or(Ok(()), pin).and_then(|()| Executor::new(core, &spec));
+    let executor = match made {
         Ok(executor) => executor,
-        Err(e) => return drop(ready.send((core, Err(io::Error::from(e))))),
+        Err(e) => return drop(ready.send((core, Err(e)))),
     };
-    executor.run(async move {
-        let made = match Core::new(core, cores, &spec, stop) {
-            Ok(made) => made,
-            Err(e) => return drop(ready.send((core, Err(e)))),
-        };
-        drop(ready.send((core, Ok(()))));
-        drop(ready);
-        // Nothing runs on this core yet, so it may block.
-        if told.recv().is_ok() {
-            let task = main(Reactor::Real(made.clone()));
-            fatal_when_it_panics(core, task).await;
+    drop(ready.send((core, Ok(()))));
+    drop(ready);
+    let reactor = Core::new(core, cores, &spec, executor.clone(), stop);
+    if told.recv().is_ok() {
+        let run = catch_unwind(AssertUnwindSafe(|| executor.run(main(Reactor::Real(reactor)))));
+        if let Err(payload) = run {
+            panicked(&format!("core {core}"), &*payload);
         }
-        made.end().await;
-    });
+    }
+}
+
+/// Pins this thread to a CPU.
+fn pin(cpu: usize) -> io::Result<()> {
+    // SAFETY: an all-zero set is empty, and `cpu` is checked before it is put in.
+    let result = unsafe {
+        let mut set: libc::cpu_set_t = std::mem::zeroed();
+        if cpu >= libc::CPU_SETSIZE as usize {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("there is no CPU {cpu}")));
+        }
+        libc::CPU_SET(cpu, &mut set);
+        libc::sched_setaffinity(0, size_of_val(&set), &set)
+    };
+    if result == 0 {
+        return Ok(());
+    }
+    let error = io::Error::last_os_error();
+    let advice = "name CPUs that this process may use (see taskset -p, or the container's cpuset)";
+    Err(io::Error::new(error.kind(), format!("it cannot be pinned to CPU {cpu}: {error}; {advice}")))
 }
 
 /// Ends the process because of a panic.
@@ -139,11 +139,6 @@ pub(super) fn panicked(who: &str, payload: &(dyn Any + Send)) -> ! {
     // SAFETY: the bytes are valid for their length.
     unsafe { libc::write(libc::STDERR_FILENO, message.as_ptr().cast(), message.len()) };
     std::process::abort()
-}
-
-/// Ends the process because of a panic that was caught as a whole.
-pub(super) fn give_up(who: &str, payload: &Box<dyn Any + Send>) -> ! {
-    panicked(who, &**payload)
 }
 
 /// The write end of the pipe from the signal handler to the thread that tells the cores.
