@@ -2,6 +2,8 @@
 
 pub mod collections;
 pub mod command;
+pub mod config;
+pub mod controller;
 pub mod limits;
 pub mod reactor;
 pub mod wire;

@@ -10,13 +10,18 @@
     reason = "a command is a client, not the broker: it may block, and reads the machine's own clock"
 )]
 
+pub mod bench;
 pub mod client;
 pub mod completion;
+pub mod consume;
+pub mod dump;
 pub mod failure;
 pub mod format;
 pub mod output;
+pub mod produce;
 pub mod serve;
 pub mod topic;
+pub mod units;
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -48,20 +53,34 @@ pub struct Cli {
 #[derive(Args, Clone, Debug)]
 pub struct Global {
     /// Where the cluster is: one or more brokers, HOST:PORT, separated by commas
-    #[arg(short = 'b', long, global = true, env = "OTTLA_BOOTSTRAP", default_value = "127.0.0.1:9092")]
+    #[arg(
+        short = 'b',
+        long,
+        global = true,
+        help_heading = "For every command",
+        env = "OTTLA_BOOTSTRAP",
+        default_value = "127.0.0.1:9092"
+    )]
     #[arg(value_name = "HOST:PORT,...")]
     pub bootstrap_server: String,
 
     /// How results are written
-    #[arg(long, global = true, value_enum, default_value_t = Format::Text, value_name = "FORMAT")]
+    #[arg(long, global = true, help_heading = "For every command", value_enum, default_value_t = Format::Text, value_name = "FORMAT")]
     pub output: Format,
 
     /// Leave out notes and progress on stderr; errors are still told
-    #[arg(short, long, global = true)]
+    #[arg(short, long, global = true, help_heading = "For every command")]
     pub quiet: bool,
 
     /// How long one request may take
-    #[arg(long, global = true, value_name = "MS", default_value_t = 30_000, hide_short_help = true)]
+    #[arg(
+        long,
+        global = true,
+        help_heading = "For every command",
+        value_name = "MS",
+        default_value_t = 30_000,
+        hide_short_help = true
+    )]
     pub request_timeout_ms: u64,
 }
 
@@ -82,6 +101,14 @@ impl Global {
 pub enum Command {
     /// Make, list, describe and delete topics
     Topic(topic::TopicArgs),
+    /// Write records from standard input or files to a topic
+    Produce(produce::ProduceArgs),
+    /// Read a topic's records
+    Consume(consume::ConsumeArgs),
+    /// Show the files of a log directory, and whether they are whole
+    Dump(dump::DumpArgs),
+    /// Measure a broker: throughput, latency and CPU time
+    Bench(bench::BenchArgs),
     /// Print a script that completes ottla's commands in a shell
     Completion(completion::CompletionArgs),
 }
@@ -103,6 +130,10 @@ pub fn run(cli: Cli) -> ExitCode {
 fn call(cli: Cli) -> Result<()> {
     match cli.command {
         Command::Topic(args) => topic::run(&args, &cli.global),
+        Command::Produce(args) => produce::run(&args, &cli.global),
+        Command::Consume(args) => consume::run(&args, &cli.global),
+        Command::Dump(args) => dump::run(&args, cli.global.style()),
+        Command::Bench(args) => bench::run(&args, &cli.global),
         Command::Completion(args) => completion::run(args),
     }
 }

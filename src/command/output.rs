@@ -43,6 +43,15 @@ pub fn stdout() -> BufWriter<io::Stdout> {
     BufWriter::with_capacity(64 << 10, io::stdout())
 }
 
+/// Whether standard output is a pipe whose reader has gone. A command that waits for more to write asks this now
+/// and then, else `ottla consume | head` would wait for ever.
+pub fn reader_is_gone() -> bool {
+    let mut stdout = libc::pollfd { fd: libc::STDOUT_FILENO, events: 0, revents: 0 };
+    // SAFETY: one descriptor is told, and it outlives the call, which does not wait.
+    let ready = unsafe { libc::poll(&mut stdout, 1, 0) };
+    ready == 1 && stdout.revents & libc::POLLERR != 0
+}
+
 /// Writes one value as a line of JSON.
 pub fn json_line(out: &mut impl Write, value: &impl Serialize) -> io::Result<()> {
     serde_json::to_writer(&mut *out, value).map_err(io::Error::from)?;

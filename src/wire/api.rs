@@ -322,3 +322,6 @@ fn frame(write: impl FnOnce(&mut Writer) -> Result<(), EncodeError>) -> Result<V
     w.patch_i32(0, i32::try_from(size).map_err(|_| EncodeError::new(Refusal::TooLong(size)))?);
     Ok(w.into_slices())
 }
+
+#[cfg(test)]
+mod tests;

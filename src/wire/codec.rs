@@ -626,3 +626,6 @@ impl PartialEq for Records {
         self.len() == other.len() && self.slices.iter().flatten().eq(other.slices.iter().flatten())
     }
 }
+
+#[cfg(test)]
+mod tests;

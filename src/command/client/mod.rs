@@ -6,7 +6,7 @@ mod fault;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-pub use connection::{Connection, InFlight};
+pub use connection::{CLIENT_ID, Connection, InFlight};
 pub use fault::Fault;
 
 use super::Global;

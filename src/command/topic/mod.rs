@@ -246,6 +246,23 @@ fn list(args: &ListArgs, global: &Global) -> Result<()> {
     Ok(out.flush()?)
 }
 
+/// Asks a broker to delete a topic.
+pub fn delete_topic(client: &mut Client, name: &str) -> Result<(), Fault> {
+    let request = DeleteTopicsRequest {
+        topics: vec![DeleteTopicState { name: Some(name.to_string()), ..Default::default() }],
+        topic_names: vec![name.to_string()],
+        timeout_ms: client.timeout().as_millis().try_into().unwrap_or(i32::MAX),
+    };
+    let answer = client.call_controller(&request)?;
+    let result = answer.responses.into_iter().next();
+    let (code, message) =
+        result.map_or((ErrorCode::UNKNOWN_SERVER_ERROR, None), |r| (r.error_code, r.error_message));
+    match code {
+        ErrorCode::NONE => Ok(()),
+        code => Err(Fault::refused(format!("deleting topic {name}"), code, message)),
+    }
+}
+
 fn delete(args: &DeleteArgs, global: &Global) -> Result<()> {
     if !args.yes {
         confirm(&args.names)?;
@@ -253,24 +270,18 @@ fn delete(args: &DeleteArgs, global: &Global) -> Result<()> {
     let mut client = Client::connect(global)?;
     let (mut outcomes, mut faults) = (Vec::new(), Vec::new());
     for name in &args.names {
-        let request = DeleteTopicsRequest {
-            topics: vec![DeleteTopicState { name: Some(name.clone()), ..Default::default() }],
-            topic_names: vec![name.clone()],
-            timeout_ms: client.timeout().as_millis().try_into().unwrap_or(i32::MAX),
-        };
-        let answer = client.call_controller(&request)?;
-        let result = answer.responses.into_iter().next();
-        let (code, message) =
-            result.map_or((ErrorCode::UNKNOWN_SERVER_ERROR, None), |r| (r.error_code, r.error_message));
+        let result = delete_topic(&mut client, name);
         let mut outcome =
             Outcome { topic: name, topic_id: None, partitions: None, result: "deleted", error: None };
-        match code {
-            ErrorCode::NONE => {}
-            ErrorCode::UNKNOWN_TOPIC_OR_PARTITION if args.if_exists => outcome.result = "not there",
-            code => {
-                outcome.result = "failed";
-                outcome.error = Some(code.name());
-                faults.push(Fault::refused(format!("deleting topic {name}"), code, message));
+        if let Err(fault) = result {
+            match fault.code() {
+                None => return Err(fault.into()),
+                Some(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION) if args.if_exists => outcome.result = "not there",
+                Some(code) => {
+                    outcome.result = "failed";
+                    outcome.error = Some(code.name());
+                    faults.push(fault);
+                }
             }
         }
         outcomes.push(outcome);

@@ -173,7 +173,7 @@ impl Default for NetworkOptions {
             fragment: 50_000,
             reset: 0,
             give_up: Duration::from_secs(30),
-            backlog: 128,
+            backlog: 4096,
         }
     }
 }

@@ -111,7 +111,8 @@ messages! {
         subscribed_topic_regex: Option<String>, .., null ..;
         rebalance_timeout_ms: i32, .., default -1;
         server_assignor: Option<String>, .., null ..;
-        classic_member_metadata: Option<ClassicMemberMetadata>, .., null .., tag 0;
+        classic_member_metadata: Option<ClassicMemberMetadata>, .., null ..,
+            default Some(ClassicMemberMetadata::default()), tag 0;
     }
 
     part ClassicMemberMetadata(ConsumerGroupMemberMetadataValue) {

@@ -6,6 +6,8 @@ use crate::wire::uuid::Uuid;
 
 messages! {
     /// A broker registered.
+    ///
+    /// Ottla adds `core_weights`: how much of the partitions each of its cores takes against the others.
     record RegisterBrokerRecord(key 0, versions 0..=3, flexible 0..) {
         broker_id: i32, ..;
         is_migrating_zk_broker: bool, 2..;
@@ -17,6 +19,7 @@ messages! {
         fenced: bool, .., default true;
         in_controlled_shutdown: bool, 1..;
         log_dirs: Vec<Uuid>, 3.., tag 0;
+        core_weights: Vec<i32>, .., tag 10000;
     }
 
     part BrokerEndpoint(RegisterBrokerRecord) {
@@ -46,7 +49,8 @@ messages! {
 
     /// A partition was created, with its state.
     ///
-    /// Ottla adds `cores`: which core of each replica's broker owns the partition, in the order of `replicas`.
+    /// Ottla adds `cores`: which core of each replica's broker owns the partition, in the order of `replicas`; and
+    /// in snapshots `revision`: the offset at which the partition was created.
     record PartitionRecord(key 3, versions 0..=2, flexible 0..) {
         partition_id: i32, .., default -1;
         topic_id: Uuid, ..;
@@ -62,6 +66,7 @@ messages! {
         eligible_leader_replicas: Option<Vec<i32>>, 2.., null .., tag 1;
         last_known_elr: Option<Vec<i32>>, 2.., null .., tag 2;
         cores: Vec<i32>, .., tag 10000;
+        revision: i64, .., default -1, tag 10001;
     }
 
     /// A setting was set, or deleted where the value is null.

@@ -136,6 +136,8 @@ pub struct Field {
     pub nullable: fn(i16) -> bool,
     /// Its number, for a tagged field.
     pub tag: Option<u32>,
+    /// The table's text of its default; empty where that is the type's own.
+    pub default: &'static str,
 }
 
 /// One message of the table.

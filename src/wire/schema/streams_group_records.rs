@@ -11,7 +11,7 @@ messages! {
         epoch: i32, ..;
         metadata_hash: i64, ..;
         validated_topology_epoch: i32, .., default -1, tag 0;
-        last_assignment_configs: Option<Vec<LastAssignmentConfig>>, .., null .., tag 1;
+        last_assignment_configs: Option<Vec<LastAssignmentConfig>>, .., null .., default Some(Vec::new()), tag 1;
     }
 
     part LastAssignmentConfig(StreamsGroupMetadataValue) {
@@ -98,7 +98,7 @@ messages! {
     part StreamsGroupCurrentMemberAssignmentTaskIds(StreamsGroupCurrentMemberAssignmentValue) {
         subtopology_id: String, ..;
         partitions: Vec<i32>, ..;
-        assignment_epochs: Option<Vec<i32>>, .., null .., tag 0;
+        assignment_epochs: Option<Vec<i32>>, .., null .., default Some(Vec::new()), tag 0;
     }
 
     /// The key of the topology of a streams group.

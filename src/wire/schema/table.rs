@@ -82,6 +82,7 @@ macro_rules! structure {
                     present: |v| $crate::wire::schema::has($versions, v),
                     nullable: |v| false $(|| $crate::wire::schema::has($null, v))?,
                     tag: option_of!($($tag)?),
+                    default: concat!($(stringify!($default))?),
                 },)*
             ]);
 

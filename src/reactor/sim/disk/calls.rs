@@ -203,7 +203,8 @@ impl DiskState {
     pub(super) fn lock(&mut self, path: &Path) -> io::Result<Reply> {
         let file = self.tree.open(path, true)?;
         if self.locks.contains(&file) {
-            return Err(os(libc::EWOULDBLOCK));
+            let message = format!("{} is locked by another broker", path.display());
+            return Err(io::Error::new(io::ErrorKind::ResourceBusy, message));
         }
         self.locks.push(file);
         Ok(Reply::Done)
@@ -241,6 +242,7 @@ impl DiskState {
             }
             ReplaceStep::Flush(file) => {
                 let scope = self.scope(file);
+                self.flushes += 1;
                 self.finish_flush(file, &scope)?;
                 replace.step = ReplaceStep::Rename;
                 self.options.metadata.draw(&mut self.rng)

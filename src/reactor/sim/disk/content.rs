@@ -10,7 +10,6 @@ use std::ops::Range;
 use std::rc::Rc;
 
 use super::mood::{Fate, Mood};
-use crate::collections::{Map, Set};
 
 pub(super) const BLOCK: u64 = crate::limits::BLOCK as u64;
 /// What a device writes whole or not at all.
@@ -67,14 +66,18 @@ pub(super) struct Content {
     slots: Vec<Slot>,
     durable_size: u64,
     durable_slots: Vec<Slot>,
-    blocks: Map<u32, Block>,
+    /// By number; a number is used once, and most of those that were only reserved hold nothing.
+    blocks: Vec<Option<Box<Block>>>,
     last_block: u32,
     changes: VecDeque<Change>,
     /// How many changes are durable and gone from `changes`.
     changes_done: u64,
     /// A flush failed with changes of the map pending: no later one makes them durable.
     stuck: bool,
+    /// Blocks with versions, whose map and size are durable: a flush of another file may reach them.
     dirty: BTreeSet<u32>,
+    /// Blocks with versions, whose map or size is not.
+    loose: BTreeSet<u32>,
     mapped: u64,
     /// Writes in flight: operation, first byte, end.
     pub in_flight: Vec<(u64, u64, u64)>,
@@ -90,6 +93,8 @@ pub(super) struct Manner {
     pub buffered: bool,
     /// Durable when finished: the device has no volatile cache.
     pub through: bool,
+    /// No flush is in flight, so of many versions one may be forgotten: none is about to be made durable.
+    pub may_forget: bool,
 }
 
 impl Content {
@@ -116,13 +121,19 @@ impl Content {
         self.changes_done + self.changes.len() as u64
     }
 
+    /// The blocks that a flush of this file reaches.
     pub fn dirty(&self) -> impl Iterator<Item = u32> + '_ {
+        self.dirty.iter().chain(&self.loose).copied()
+    }
+
+    /// The blocks that a flush of another file reaches.
+    pub fn dirty_in_place(&self) -> impl Iterator<Item = u32> + '_ {
         self.dirty.iter().copied()
     }
 
     /// Whether a loss of power could change it.
     pub fn is_unsettled(&self) -> bool {
-        !self.dirty.is_empty() || !self.changes.is_empty()
+        self.dirty().next().is_some() || !self.changes.is_empty()
     }
 
     /// Blocks of the device that must be found to write there.
@@ -134,11 +145,31 @@ impl Content {
         self.slots.get(block as usize).copied().unwrap_or_default()
     }
 
+    fn block(&self, block: u32) -> Option<&Block> {
+        self.blocks.get(block as usize)?.as_deref()
+    }
+
+    fn block_mut(&mut self, block: u32) -> Option<&mut Block> {
+        self.blocks.get_mut(block as usize)?.as_deref_mut()
+    }
+
     /// Whether map and size of a block of the device are durable, so that data in it is found again.
-    pub fn is_settled(&self, block: u32) -> bool {
-        let Some(content) = self.blocks.get(&block) else { return false };
-        let slot = self.durable_slots.get(content.logical as usize).copied().unwrap_or_default();
-        slot.block == block && slot.written && content.logical * BLOCK < self.durable_size
+    fn is_settled(&self, block: u32, logical: u64) -> bool {
+        let slot = self.durable_slot(logical);
+        slot.block == block && slot.written && logical * BLOCK < self.durable_size
+    }
+
+    fn forget_block(&mut self, block: u32) {
+        if let Some(content) = self.blocks.get_mut(block as usize) {
+            *content = None;
+        }
+        self.settle_block(block);
+    }
+
+    fn settle_block(&mut self, block: u32) {
+        if !self.dirty.remove(&block) {
+            self.loose.remove(&block);
+        }
     }
 
     /// Puts data in place. `position` lies on a block's edge.
@@ -160,9 +191,14 @@ impl Content {
                 self.set_slot(logical, slot);
                 push_run(&mut runs, logical, slot);
             }
-            let mut image = vec![0; BLOCK as usize];
-            image[..part.len()].copy_from_slice(part);
-            self.put(slot.block, logical, image.into(), (first, count), manner);
+            let image: Image = if part.len() == BLOCK as usize {
+                part.into()
+            } else {
+                let mut padded = part.to_vec();
+                padded.resize(BLOCK as usize, 0);
+                padded.into()
+            };
+            self.put(slot.block, logical, image, (first, count), manner);
         }
         if !runs.is_empty() || end > self.size {
             self.size = self.size.max(end);
@@ -177,30 +213,35 @@ impl Content {
         for (logical, part) in (first..).zip(data.chunks(BLOCK as usize)) {
             let slot = self.slot(logical);
             if slot.written {
-                let manner = Manner { sequence, buffered: false, through: false };
+                let manner = Manner { sequence, buffered: false, through: false, may_forget: false };
                 self.put(slot.block, logical, part.into(), extent, &manner);
             }
         }
     }
 
     fn put(&mut self, block: u32, logical: u64, image: Image, extent: (u64, u64), manner: &Manner) {
-        let content = self.blocks.entry(block).or_insert_with(|| Block {
-            logical,
-            durable: None,
-            versions: Vec::new(),
-        });
+        let settled = self.is_settled(block, logical);
+        let index = block as usize;
+        if self.blocks.len() <= index {
+            self.blocks.resize_with(index + 1, || None);
+        }
+        let content = self.blocks[index]
+            .get_or_insert_with(|| Box::new(Block { logical, durable: None, versions: Vec::new() }));
         if manner.through {
             content.durable = Some(image);
             content.versions.clear();
-            self.dirty.remove(&block);
-            return;
+            return self.settle_block(block);
         }
-        if content.versions.len() == VERSIONS {
+        if content.versions.len() >= VERSIONS && manner.may_forget {
             content.versions.remove((manner.sequence % (VERSIONS as u64 - 1)) as usize);
         }
         let Manner { sequence, buffered, .. } = *manner;
         content.versions.push(Version { sequence, extent, image, buffered, doomed: false });
-        self.dirty.insert(block);
+        if settled {
+            self.dirty.insert(block);
+        } else {
+            self.loose.insert(block);
+        }
     }
 
     fn set_slot(&mut self, logical: u64, slot: Slot) {
@@ -226,7 +267,7 @@ impl Content {
         }
         let mut image = self.image(slot, false).map_or_else(|| vec![0; BLOCK as usize], |i| i.to_vec());
         image[kept..].fill(0);
-        let manner = Manner { sequence, buffered: true, through: false };
+        let manner = Manner { sequence, buffered: true, through: false, may_forget: false };
         self.put(slot.block, len / BLOCK, image.into(), (len / BLOCK, 1), &manner);
     }
 
@@ -270,7 +311,7 @@ impl Content {
         if !slot.written {
             return None;
         }
-        let block = self.blocks.get(&slot.block)?;
+        let block = self.block(slot.block)?;
         match block.versions.last() {
             Some(version) if !durable => Some(&version.image),
             _ => block.durable.as_ref(),
@@ -295,6 +336,14 @@ impl Content {
         while !self.stuck && self.changes_done < upto {
             self.settle_first_change();
         }
+        if !self.loose.is_empty() {
+            let settled = |block: &u32| {
+                self.block(*block).is_some_and(|content| self.is_settled(*block, content.logical))
+            };
+            let mut settled: BTreeSet<u32> = self.loose.iter().copied().filter(settled).collect();
+            self.loose.retain(|block| !settled.contains(block));
+            self.dirty.append(&mut settled);
+        }
     }
 
     fn settle_first_change(&mut self) {
@@ -316,9 +365,8 @@ impl Content {
             Change::Cut { len } => {
                 let keep = len.div_ceil(BLOCK) as usize;
                 if keep < self.durable_slots.len() {
-                    for slot in self.durable_slots.drain(keep..) {
-                        self.blocks.remove(&slot.block);
-                        self.dirty.remove(&slot.block);
+                    for slot in self.durable_slots.split_off(keep) {
+                        self.forget_block(slot.block);
                     }
                 }
                 self.durable_size = len;
@@ -329,19 +377,19 @@ impl Content {
 
     /// Makes the data of a block durable as it was after write number `upto`.
     pub fn settle_data(&mut self, block: u32, upto: u64, own_flush: bool) {
-        let Some(content) = self.blocks.get_mut(&block) else { return };
+        let Some(content) = self.block_mut(block) else { return };
         let covered = |v: &Version| v.sequence <= upto && !v.doomed && (own_flush || !v.buffered);
         if let Some(last) = content.versions.iter().rposition(covered) {
             content.durable = content.versions.drain(..=last).next_back().map(|version| version.image);
         }
         if content.versions.is_empty() {
-            self.dirty.remove(&block);
+            self.settle_block(block);
         }
     }
 
     /// A flush of these failed.
     pub fn doom_data(&mut self, block: u32, upto: u64) {
-        let Some(content) = self.blocks.get_mut(&block) else { return };
+        let Some(content) = self.block_mut(block) else { return };
         for version in content.versions.iter_mut().filter(|version| version.sequence <= upto) {
             version.doomed = true;
         }
@@ -360,8 +408,10 @@ impl Content {
         self.changes_done += self.changes.len() as u64;
         self.changes.clear();
         self.stuck = false;
-        for block in std::mem::take(&mut self.dirty) {
-            let Some(content) = self.blocks.get_mut(&block) else { continue };
+        let mut dirty = std::mem::take(&mut self.dirty);
+        dirty.append(&mut self.loose);
+        for block in dirty {
+            let Some(content) = self.block_mut(block) else { continue };
             let logical = content.logical;
             for version in std::mem::take(&mut content.versions) {
                 match mood.fate(version.sequence) {
@@ -383,8 +433,14 @@ impl Content {
         }
         self.slots.clone_from(&self.durable_slots);
         self.size = self.durable_size;
-        let live: Set<u32> = self.slots.iter().filter(|slot| slot.written).map(|slot| slot.block).collect();
-        self.blocks.retain(|block, _| live.contains(block));
+        let mut live: Vec<u32> =
+            self.slots.iter().filter(|slot| slot.written).map(|slot| slot.block).collect();
+        live.sort_unstable();
+        for (block, content) in (0..).zip(&mut self.blocks) {
+            if content.is_some() && live.binary_search(&block).is_err() {
+                *content = None;
+            }
+        }
         self.mapped = self.slots.iter().filter(|slot| slot.block != 0).count() as u64;
     }
 
@@ -392,10 +448,10 @@ impl Content {
     pub fn corrupt(&mut self, position: u64, mask: u8) -> bool {
         let mut hit = false;
         for slot in [self.slot(position / BLOCK), self.durable_slot(position / BLOCK)] {
-            let Some(block) = self.blocks.get_mut(&slot.block).filter(|_| slot.written) else { continue };
-            if hit && self.slots.get((position / BLOCK) as usize) == Some(&slot) {
+            if !slot.written || (hit && self.slot(position / BLOCK) == slot) {
                 continue;
             }
+            let Some(block) = self.block_mut(slot.block) else { continue };
             hit = true;
             let images = block.versions.iter_mut().map(|version| &mut version.image);
             for image in images.chain(&mut block.durable) {
@@ -415,7 +471,7 @@ impl Content {
     pub fn durable_blocks(&self) -> Vec<u64> {
         let slots = self.durable_slots.iter().zip(0..);
         let written = slots.filter(|(slot, _)| {
-            slot.written && self.blocks.get(&slot.block).is_some_and(|block| block.durable.is_some())
+            slot.written && self.block(slot.block).is_some_and(|block| block.durable.is_some())
         });
         written.map(|(_, logical)| logical).collect()
     }

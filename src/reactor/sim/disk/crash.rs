@@ -30,6 +30,7 @@ impl DiskState {
             lines.push(self.power_loss());
         }
         self.used = 0;
+        self.flushes = 0;
         for (_, content) in self.tree.files_mut() {
             content.in_flight.clear();
             content.opens = 0;

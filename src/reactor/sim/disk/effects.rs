@@ -56,7 +56,8 @@ impl DiskState {
         self.dirty.insert(file);
         let before = content.mapped();
         if len > 0 {
-            let manner = Manner { sequence: self.finished_writes, buffered, through };
+            let manner =
+                Manner { sequence: self.finished_writes, buffered, through, may_forget: self.flushes == 0 };
             content.write(position, &data[..len as usize], &manner);
         }
         self.used += content.mapped() - before;
@@ -92,6 +93,7 @@ impl DiskState {
     }
 
     pub(super) fn finish_flush(&mut self, file: InodeId, scope: &Scope) -> io::Result<()> {
+        self.flushes = self.flushes.saturating_sub(1);
         if let Err(error) = self.fault(IoKind::Flush) {
             for (owner, block) in &scope.blocks {
                 if let Ok(content) = self.tree.file_mut(*owner) {

@@ -13,14 +13,13 @@ pub(super) mod state;
 mod tree;
 
 use std::cell::RefCell;
-use std::future::Future;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::rc::Rc;
 
 use calls::{Call, Replace, ReplaceStep, Reply};
 use content::BLOCK;
-use state::{DiskState, Operation, os};
+use state::{DiskState, Operation, failed, os};
 use tree::InodeId;
 
 use super::events::Event;
@@ -79,97 +78,91 @@ impl Disk {
         inner.at(delay, Event::Disk { node: self.node, operation: id });
     }
 
-    fn call(&self, call: Call) -> impl Future<Output = io::Result<Reply>> + use<> {
-        let (done, result) = completion();
-        self.submit(Operation::Call { call, done });
-        result
-    }
-
-    async fn change(&self, call: Call) -> io::Result<()> {
-        self.call(call).await.map(|_| ())
-    }
-
-    fn note_path(&self, what: &'static str, path: &Path) -> PathBuf {
+    async fn call(&self, what: &'static str, path: &Path, call: Call) -> io::Result<Reply> {
         if self.is_alive() {
             self.world.inner.note_text(self.node, what, &path.display().to_string());
         }
-        path.to_owned()
+        let (done, result) = completion();
+        self.submit(Operation::Call { call, done });
+        result.await.map_err(|error| failed(what, &path.display().to_string(), error))
     }
 
     /// What the disk is like.
     pub async fn examine(&self, dir: &Path) -> io::Result<DiskReport> {
-        match self.call(Call::Examine(dir.to_owned())).await? {
+        match self.call("examination", dir, Call::Examine(dir.to_owned())).await? {
             Reply::Report(report) => Ok(report),
-            _ => unreachable!("examine gives a report"),
+            _ => unreachable!("an examination gives a report"),
         }
     }
 
     /// Takes a lock until the process ends; an error if it is taken.
     pub async fn lock(&self, path: &Path) -> io::Result<()> {
-        self.change(Call::Lock(self.note_path("lock.call", path))).await
+        self.call("locking", path, Call::Lock(path.to_owned())).await.map(drop)
     }
 
     /// Creates a directory and those above it.
     pub async fn create_dirs(&self, path: &Path) -> io::Result<()> {
-        self.change(Call::CreateDirs(self.note_path("mkdir.call", path))).await
+        self.call("creation", path, Call::CreateDirs(path.to_owned())).await.map(drop)
     }
 
     /// What a directory holds, sorted by name.
     pub async fn list(&self, path: &Path) -> io::Result<Vec<DirEntry>> {
-        match self.call(Call::List(path.to_owned())).await? {
+        match self.call("listing", path, Call::List(path.to_owned())).await? {
             Reply::Entries(entries) => Ok(entries),
-            _ => unreachable!("list gives entries"),
+            _ => unreachable!("a listing gives entries"),
         }
     }
 
     /// Makes a directory's entries durable.
     pub async fn sync_dir(&self, path: &Path) -> io::Result<()> {
-        self.change(Call::SyncDir { path: self.note_path("sync.call", path), covers: None }).await
+        self.call("fsync", path, Call::SyncDir { path: path.to_owned(), covers: None }).await.map(drop)
     }
 
     /// Renames over what may be there.
     pub async fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        let from = self.note_path("rename.call", from);
-        self.change(Call::Rename(from, self.note_path("rename.to", to))).await
+        if self.is_alive() {
+            self.world.inner.note_text(self.node, "renaming to", &to.display().to_string());
+        }
+        self.call("renaming", from, Call::Rename(from.to_owned(), to.to_owned())).await.map(drop)
     }
 
     /// Removes a file's name.
     pub async fn remove_file(&self, path: &Path) -> io::Result<()> {
-        self.change(Call::RemoveFile(self.note_path("remove.call", path))).await
+        self.call("removal", path, Call::RemoveFile(path.to_owned())).await.map(drop)
     }
 
     /// Removes a directory and all it holds.
     pub async fn remove_dirs(&self, path: &Path) -> io::Result<()> {
-        self.change(Call::RemoveDirs(self.note_path("remove.dirs.call", path))).await
+        self.call("removal", path, Call::RemoveDirs(path.to_owned())).await.map(drop)
     }
 
     /// A whole small file.
     pub async fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
-        match self.call(Call::Read(path.to_owned())).await? {
+        match self.call("reading", path, Call::Read(path.to_owned())).await? {
             Reply::Content(content) => Ok(content),
-            _ => unreachable!("read gives content"),
+            _ => unreachable!("reading gives content"),
         }
     }
 
     /// Replaces a whole small file durably.
     pub async fn replace(&self, path: &Path, content: Vec<u8>) -> io::Result<()> {
-        let path = self.note_path("replace.call", path);
-        self.change(Call::Replace(Replace { path, content, step: ReplaceStep::Write })).await
+        let replace = Replace { path: path.to_owned(), content, step: ReplaceStep::Write };
+        self.call("replacement", path, Call::Replace(replace)).await.map(drop)
     }
 
     /// Free bytes.
-    pub async fn free_space(&self, _path: &Path) -> io::Result<u64> {
-        match self.call(Call::FreeSpace).await? {
+    pub async fn free_space(&self, path: &Path) -> io::Result<u64> {
+        match self.call("statfs", path, Call::FreeSpace).await? {
             Reply::Free(free) => Ok(free),
-            _ => unreachable!("free_space gives bytes"),
+            _ => unreachable!("statfs gives bytes"),
         }
     }
 
     /// Opens a file.
     pub async fn open(&self, path: &Path, create: bool) -> io::Result<Rc<File>> {
-        match self.call(Call::Open { path: self.note_path("open.call", path), create }).await? {
+        match self.call("opening", path, Call::Open { path: path.to_owned(), create }).await? {
             Reply::Opened(inode) => Ok(Rc::new(File { disk: self.clone(), inode })),
-            _ => unreachable!("open gives an inode"),
+            _ => unreachable!("opening gives an inode"),
         }
     }
 }
@@ -185,6 +178,9 @@ impl Drop for File {
 impl File {
     /// Writes the slice at a position; both are aligned.
     pub fn write_at(&self, data: ChunkSlice, position: u64) -> Completion<io::Result<()>> {
+        if data.is_empty() {
+            return Completion::ready(Ok(()));
+        }
         let unaligned = !(data.as_ptr() as u64 | data.len() as u64 | position).is_multiple_of(BLOCK);
         if unaligned {
             return Completion::ready(Err(os(libc::EINVAL)));

@@ -50,12 +50,19 @@ pub(in crate::reactor::sim) struct DiskState {
     pub(super) broken: bool,
     pub(super) flips: Vec<Flip>,
     pub(super) locks: Vec<InodeId>,
+    /// Flushes in flight.
+    pub(super) flushes: u32,
     /// Files that may have data which no flush covered.
     pub(super) dirty: BTreeSet<InodeId>,
 }
 
 pub(super) fn os(code: i32) -> io::Error {
     io::Error::from_raw_os_error(code)
+}
+
+/// The error as the real side gives it: its kind, and in words what failed where.
+pub(super) fn failed(what: &str, path: &str, error: io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{what} of {path} failed: {error}"))
 }
 
 /// What `finish` did: a line for the trace, and for a call of several steps the delay of the next.
@@ -88,6 +95,7 @@ impl DiskState {
             broken: false,
             flips: Vec::new(),
             locks: Vec::new(),
+            flushes: 0,
             dirty: BTreeSet::new(),
         }
     }
@@ -102,7 +110,10 @@ impl DiskState {
                 self.transfer_delay(data.len())
             }
             Operation::Read { into, .. } => self.transfer_delay(into.room()),
-            Operation::Flush { .. } => self.options.flush.draw(&mut self.rng),
+            Operation::Flush { .. } => {
+                self.flushes += 1;
+                self.options.flush.draw(&mut self.rng)
+            }
             Operation::Truncate { file, len, .. } => {
                 self.forbid_overlap(*file, *len..u64::MAX, "a truncation");
                 self.options.metadata.draw(&mut self.rng)
@@ -175,8 +186,7 @@ impl DiskState {
             self.dirty.retain(|other| {
                 let Ok(content) = self.tree.file(*other) else { return false };
                 if *other != file {
-                    let settled = content.dirty().filter(|block| content.is_settled(*block));
-                    blocks.extend(settled.map(|block| (*other, block)));
+                    blocks.extend(content.dirty_in_place().map(|block| (*other, block)));
                 }
                 content.dirty().next().is_some()
             });
@@ -208,45 +218,46 @@ impl DiskState {
         Some(match self.operations.remove(&id)? {
             Operation::Write { file, position, data, sum, done } => {
                 let result = self.finish_write(id, file, position, &data, sum);
-                let mut finished = Finished::new("write", file, position, &result);
-                finished.numbers[1] ^= u64::from(sum) << 32;
                 drop(data);
-                done.complete(result);
-                finished
+                self.conclude(done, "write", (file, position ^ u64::from(sum) << 32), result)
             }
             Operation::Read { file, position, mut into, done } => {
                 let result = self.finish_read(file, position, &mut into).map(|()| into);
                 let seen = result.as_ref().map_or(0, |chunk| digest(chunk));
-                let finished = Finished::new("read", file, position ^ seen, &result);
-                done.complete(result);
-                finished
+                self.conclude(done, "read", (file, position ^ seen), result)
             }
             Operation::Flush { file, scope, done } => {
                 let result = self.finish_flush(file, &scope);
-                let finished = Finished::new("flush", file, scope.blocks.len() as u64, &result);
-                done.complete(result);
-                finished
+                self.conclude(done, "flush", (file, scope.blocks.len() as u64), result)
             }
             Operation::Allocate { file, range, done } => {
                 let result = self.finish_allocate(file, range.clone());
-                let finished = Finished::new("allocate", file, range.end, &result);
-                done.complete(result);
-                finished
+                self.conclude(done, "allocate", (file, range.end), result)
             }
             Operation::Truncate { file, len, done } => {
                 let result = self.finish_truncate(file, len);
-                let finished = Finished::new("truncate", file, len, &result);
-                done.complete(result);
-                finished
+                self.conclude(done, "truncate", (file, len), result)
             }
             Operation::Size { file, done } => {
                 let result = self.tree.file(file).map(Content::size);
-                let finished = Finished::new("size", file, *result.as_ref().unwrap_or(&0), &result);
-                done.complete(result);
-                finished
+                let size = *result.as_ref().unwrap_or(&0);
+                self.conclude(done, "size", (file, size), result)
             }
             Operation::Call { call, done } => self.finish_call(id, call, done),
         })
+    }
+
+    /// Hands a result over, with the file's name if it is an error.
+    fn conclude<T>(
+        &self,
+        done: Completer<io::Result<T>>,
+        what: &'static str,
+        (file, number): (InodeId, u64),
+        result: io::Result<T>,
+    ) -> Finished {
+        let finished = Finished::new(what, file, number, &result);
+        done.complete(result.map_err(|error| failed(what, &self.path_of(file), error)));
+        finished
     }
 
     /// Drops what is in flight without an effect.

@@ -47,7 +47,9 @@ struct Half {
 impl Core {
     /// Binds a port of this node: on its own address, all addresses or loopback.
     pub fn listen(self: &Rc<Self>, address: SocketAddr) -> io::Result<Listener> {
-        let address = self.world.inner.network.borrow_mut().listen(self, address)?;
+        let bound = self.world.inner.network.borrow_mut().listen(self, address);
+        let address =
+            bound.map_err(|e| io::Error::new(e.kind(), format!("cannot listen on {address}: {e}")))?;
         self.world.inner.note_text(self.node, "listen", &address.to_string());
         Ok(Listener { core: self.clone(), address })
     }
@@ -78,7 +80,7 @@ impl Core {
         let id = self.world.inner.network.borrow_mut().connect(self, address, done)?;
         // Held already, so that dropping this future closes the connection.
         let halves = self.halves(id, 0, address);
-        outcome.await?;
+        outcome.await.map_err(|e| io::Error::new(e.kind(), format!("cannot connect to {address}: {e}")))?;
         Ok(halves)
     }
 }
@@ -160,10 +162,10 @@ impl Sender {
         let Half { core, connection, end } = &self.half;
         let inner = &core.world.inner;
         let end = (*connection, *end);
-        // Copied, as the system copies: chunks go back to their pool although the peer has not read.
-        let mut data = Bytes::from(slices.concat());
-        std::future::poll_fn(|cx| inner.network.borrow_mut().poll_send(inner, end, &mut data, cx.waker()))
-            .await
+        let sent = || std::future::poll_fn(|cx| inner.network.borrow_mut().poll_sent(inner, end, cx.waker()));
+        sent().await?;
+        inner.network.borrow_mut().give(end, &slices);
+        sent().await
     }
 
     /// Ends the connection in both directions.

@@ -67,6 +67,8 @@ struct End {
     error: Option<io::ErrorKind>,
     receiver: Option<Waker>,
     sender: Option<Waker>,
+    /// What is being sent and has no room yet. Goes out even if whoever sends it stops waiting.
+    outbox: Bytes,
 }
 
 struct Connection {
@@ -182,6 +184,7 @@ impl Network {
             error: None,
             receiver: None,
             sender: None,
+            outbox: Bytes::new(),
         };
         let mut ends = [end(core.node, core.incarnation, own), end(target, u64::MAX, address)];
         ends[0].halves = 2;
@@ -201,7 +204,7 @@ impl Network {
         let Some(connection) = self.connections.get(&id) else { return };
         let Some(Attempt { target, since, .. }) = connection.attempt else { return };
         let (from, address) = (connection.ends[0].node, connection.ends[1].address);
-        let unreachable = self.is_cut(from, target) || self.is_cut(target, from) || !inner.is_powered(target);
+        let unreachable = self.is_cut(from, target) || !inner.is_powered(target);
         let key = (target, address.port());
         let answers = |port: &&mut Port| port.answers(address.ip());
         let full = self.ports.get(&key).is_some_and(|port| port.waiting.len() >= self.options.backlog);
@@ -228,16 +231,30 @@ impl Network {
         inner.at(delay, Event::Outcome { connection: id });
     }
 
-    /// The outcome of an attempt reaches who made it.
+    /// The outcome of an attempt reaches who made it, if the way back is not cut: who accepted then holds a
+    /// connection that nobody is at the other end of.
     pub fn outcome(&mut self, inner: &Inner, id: u64) {
-        let Some(connection) = self.connections.get_mut(&id) else { return };
-        let Some(Attempt { outcome: Some(outcome), done, .. }) = connection.attempt.take() else { return };
+        let Some(connection) = self.connections.get(&id) else { return };
+        let Some(attempt) = &connection.attempt else { return };
+        let cut = self.is_cut(attempt.target, connection.ends[0].node);
+        let connection = self.connections.get_mut(&id).expect("it was just seen");
+        let Some(mut attempt) = connection.attempt.take() else { return };
+        if cut && inner.now.get() - attempt.since < self.options.give_up.as_nanos() as u64 {
+            let pause = attempt.retry;
+            attempt.retry = (attempt.retry * 2).min(RETRY_MAX);
+            connection.attempt = Some(attempt);
+            inner.at(pause, Event::Outcome { connection: id });
+            return;
+        }
+        let timed_out = Some(Err(error(io::ErrorKind::TimedOut)));
+        let Some(outcome) = (if cut { timed_out } else { attempt.outcome }) else { return };
         inner.note(connection.ends[0].node, "connect", [id, u64::from(outcome.is_ok()), 0]);
         if let Err(failure) = &outcome {
             connection.ends[0].error = Some(failure.kind());
-            connection.ends[1].closed = true;
+            // Refused and forgotten; but who accepted does not learn that it took too long.
+            connection.ends[1].closed |= connection.ends[1].incarnation == u64::MAX;
         }
-        done.complete(outcome);
+        attempt.done.complete(outcome);
         self.forget_if_over(id);
     }
 
@@ -325,6 +342,10 @@ impl Network {
         let now = inner.now.get();
         let Some(connection) = self.connections.get_mut(&id) else { return };
         let pipe = &mut connection.pipes[end];
+        if pipe.flying.is_empty() {
+            pipe.scheduled = false;
+            return;
+        }
         let since = *pipe.held_since.get_or_insert(now);
         if now - since < self.options.give_up.as_nanos() as u64 {
             pipe.retry = (pipe.retry * 2).clamp(RETRY_FIRST, RETRY_MAX);
@@ -466,7 +487,7 @@ impl Network {
             into[..len].copy_from_slice(&part);
             pipe.bytes -= len;
             inner.note(own.node, "receive", [id, len as u64, digest(&part)]);
-            wake(&mut connection.ends[1 - end].sender);
+            self.pump(inner, id, 1 - end);
             return Poll::Ready(Ok(len));
         }
         if let Some(kind) = own.error {
@@ -479,40 +500,54 @@ impl Network {
         Poll::Pending
     }
 
-    /// Takes in as much of `data` as there is room for.
-    fn poll_send(
-        &mut self,
-        inner: &Inner,
-        (id, end): (u64, usize),
-        data: &mut Bytes,
-        waker: &Waker,
-    ) -> Poll<io::Result<()>> {
-        loop {
-            let Some(connection) = self.connections.get_mut(&id) else {
-                return Poll::Ready(Err(error(io::ErrorKind::BrokenPipe)));
-            };
-            let own = &mut connection.ends[end];
-            if let Some(kind) = own.error {
-                return Poll::Ready(Err(error(kind)));
-            }
-            let pipe = &mut connection.pipes[end];
-            if own.closed || pipe.ended {
-                return Poll::Ready(Err(error(io::ErrorKind::BrokenPipe)));
-            }
-            if data.is_empty() {
-                return Poll::Ready(Ok(()));
+    /// Resolves when all that this end was given to send is in the pipe.
+    fn poll_sent(&mut self, inner: &Inner, (id, end): (u64, usize), waker: &Waker) -> Poll<io::Result<()>> {
+        self.pump(inner, id, end);
+        let Some(connection) = self.connections.get_mut(&id) else {
+            return Poll::Ready(Err(error(io::ErrorKind::BrokenPipe)));
+        };
+        let own = &mut connection.ends[end];
+        if let Some(kind) = own.error {
+            return Poll::Ready(Err(error(kind)));
+        }
+        if own.closed || connection.pipes[end].ended {
+            return Poll::Ready(Err(error(io::ErrorKind::BrokenPipe)));
+        }
+        if own.outbox.is_empty() {
+            return Poll::Ready(Ok(()));
+        }
+        own.sender = Some(waker.clone());
+        Poll::Pending
+    }
+
+    /// Gives an end bytes to send. They are copied, as the system copies them: chunks go back to their pool
+    /// although the peer has not read.
+    fn give(&mut self, (id, end): (u64, usize), slices: &[Bytes]) {
+        if let Some(connection) = self.connections.get_mut(&id) {
+            connection.ends[end].outbox = Bytes::from(slices.concat());
+        }
+    }
+
+    /// Moves what is to be sent into the pipe, as far as there is room.
+    fn pump(&mut self, inner: &Inner, id: u64, end: usize) {
+        while let Some(connection) = self.connections.get_mut(&id) {
+            let (own, pipe) = (&mut connection.ends[end], &connection.pipes[end]);
+            if own.error.is_some() || own.closed || pipe.ended {
+                own.outbox = Bytes::new();
             }
             let room = self.options.buffer.saturating_sub(pipe.bytes);
-            if room == 0 {
-                own.sender = Some(waker.clone());
-                return Poll::Pending;
+            let mut len = room.min(own.outbox.len());
+            if len == 0 {
+                return;
             }
-            let mut len = room.min(data.len());
             if self.rng.chance(self.options.fragment) {
                 len = 1 + self.rng.index(len);
             }
-            inner.note(own.node, "send", [id, len as u64, digest(&data[..len])]);
-            let part = data.split_to(len);
+            let part = own.outbox.split_to(len);
+            if own.outbox.is_empty() {
+                wake(&mut own.sender);
+            }
+            inner.note(own.node, "send", [id, len as u64, digest(&part)]);
             self.push(inner, id, end, Segment::Data(part));
         }
     }

@@ -132,6 +132,33 @@ fn a_receiver_that_does_not_read_holds_its_sender_back() {
 }
 
 #[test]
+fn what_a_dropped_send_was_given_still_goes_out_and_first() {
+    let mut options = Options::calm();
+    options.network.buffer = 1000;
+    let pair = pair(1, options);
+    let got = shared::<Vec<u8>>();
+    let out = got.clone();
+    serve(&pair, |server, mut receiver, sender| async move {
+        server.sleep(SECOND).await;
+        *out.borrow_mut() = receive_all(&mut receiver).await.0;
+        drop(sender);
+    });
+    let (client, address) = (pair.client.clone(), pair.address);
+    pair.world.run(&pair.client, 60 * SECOND, async move {
+        let (_receiver, mut sender) = client.connect(address).await.expect("it connects");
+        let data = numbers(5000);
+        {
+            let mut send = pin!(sender.send(vec![Bytes::from(data[..4000].to_vec())]));
+            let mut context = Context::from_waker(Waker::noop());
+            assert!(send.as_mut().poll(&mut context).is_pending());
+        }
+        sender.send(vec![Bytes::from(data[4000..].to_vec())]).await.expect("it sends");
+    });
+    pair.world.run_for(SECOND);
+    assert!(*got.borrow() == numbers(5000));
+}
+
+#[test]
 fn addresses_are_refused_taken_and_free_again() {
     let pair = pair(1, Options::calm());
     let (client, address) = (pair.client.clone(), pair.address);
@@ -223,6 +250,23 @@ fn a_cut_that_lasts_ends_in_a_time_out() {
     assert_eq!(refused, Some(ErrorKind::TimedOut));
     pair.world.run_for(120 * SECOND);
     assert_eq!(*result.borrow(), Some(ErrorKind::TimedOut));
+}
+
+#[test]
+fn a_way_back_that_is_cut_leaves_a_connection_with_nobody_at_its_other_end() {
+    let pair = pair(1, Options::calm());
+    let accepted = shared::<bool>();
+    let out = accepted.clone();
+    serve(&pair, |server, receiver, sender| async move {
+        *out.borrow_mut() = true;
+        server.sleep(1000 * SECOND).await;
+        drop((receiver, sender));
+    });
+    pair.world.cut_one_way(pair.node, pair.client_node);
+    let (client, address) = (pair.client.clone(), pair.address);
+    let connect = async move { kind(client.connect(address).await.map(|_| ())) };
+    assert_eq!(pair.world.run(&pair.client, 120 * SECOND, connect), Some(ErrorKind::TimedOut));
+    assert!(*accepted.borrow());
 }
 
 /// Connects, lets `harm` happen, sends, and gives what the client's end then tells.

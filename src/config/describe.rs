@@ -1,0 +1,133 @@
+//! The rows of DescribeConfigs: every setting with its value and where it comes from.
+
+use super::layers::{Layers, Overrides, Source};
+use super::settings::{self, Setting, Type, broker_synonyms};
+use super::topic::effective;
+use super::value::parse;
+
+/// One setting of a resource.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Row {
+    /// Its name.
+    pub name: String,
+    /// Its value; none where there is none, or where it is secret.
+    pub value: Option<String>,
+    /// Where the value comes from.
+    pub source: Source,
+    /// Whether only a restart changes it.
+    pub read_only: bool,
+    /// Whether it is a secret.
+    pub sensitive: bool,
+    /// The type's number in a response; 0 for a setting that is not in the table.
+    pub kind: i8,
+    /// What it is for.
+    pub doc: Option<&'static str>,
+    /// Everything that gives it a value, the strongest first: name, value, source.
+    pub synonyms: Vec<(String, Option<String>, Source)>,
+}
+
+/// The rows of a topic on a broker.
+pub fn topic(overrides: &Overrides, broker: &Layers, replicas: usize) -> Vec<Row> {
+    let rows = settings::topic().rows().iter().filter(|row| !row.internal);
+    rows.map(|row| {
+        let value = effective(row, overrides, broker, replicas).map(|value| value.to_string());
+        let mut synonyms = Vec::new();
+        if overrides.contains_key(row.name) {
+            synonyms.push((row.name.to_owned(), value.clone(), Source::DynamicTopic));
+        }
+        if let Some(first) = row.broker_synonyms.first() {
+            synonyms.extend(broker.synonyms(first.name).into_iter().map(shown));
+        }
+        Row {
+            name: row.name.to_owned(),
+            value,
+            source: synonyms.first().map_or(Source::Default, |(_, _, source)| *source),
+            read_only: false,
+            sensitive: false,
+            kind: row.kind.code(),
+            doc: Some(row.doc),
+            synonyms,
+        }
+    })
+    .collect()
+}
+
+/// The rows of a broker. Settings of its file that are not in the table are shown as secrets, as nobody knows what
+/// they hold.
+pub fn broker(layers: &Layers) -> Vec<Row> {
+    let known =
+        settings::broker().rows().iter().filter(|row| !row.internal).map(|row| broker_row(row, layers));
+    let mut rows: Vec<Row> = known.collect();
+    let given = layers.file.keys().chain(layers.dynamic_default.keys()).chain(layers.dynamic.keys());
+    for name in given.filter(|name| settings::broker().get(name).is_none()) {
+        if rows.iter().any(|row| row.name == *name) {
+            continue;
+        }
+        let base = settings::listener_base(name).and_then(|base| settings::broker().get(base));
+        let sensitive = base.is_none_or(Setting::sensitive);
+        let synonyms: Vec<_> = layers.synonyms(name).into_iter().map(|s| hidden(s, sensitive)).collect();
+        rows.push(Row {
+            name: name.clone(),
+            value: synonyms.first().and_then(|(_, value, _)| value.clone()),
+            source: synonyms.first().map_or(Source::Default, |(_, _, source)| *source),
+            read_only: base.is_none_or(Setting::read_only),
+            sensitive,
+            kind: base.map_or(0, |row| row.kind.code()),
+            doc: None,
+            synonyms,
+        });
+    }
+    rows
+}
+
+/// The rows of what was set at run time for all brokers at once.
+pub fn all_brokers(layers: &Layers) -> Vec<Row> {
+    let only = Layers { dynamic_default: layers.dynamic_default.clone(), ..Layers::default() };
+    let mut rows = broker(&only);
+    rows.retain_mut(|row| {
+        row.synonyms.retain(|(_, _, source)| *source == Source::DynamicDefaultBroker);
+        row.source == Source::DynamicDefaultBroker
+    });
+    rows
+}
+
+fn broker_row(row: &'static Setting, layers: &Layers) -> Row {
+    let value =
+        layers.value(row.name).map(|text| parse(row, text).map_or(text.to_owned(), |v| v.to_string()));
+    let names = broker_synonyms(row.name);
+    let mut synonyms: Vec<_> =
+        layers.synonyms(row.name).into_iter().map(|s| hidden(s, row.sensitive())).collect();
+    // What is weaker than the setting's own default in name only belongs to the other names.
+    synonyms.retain(|(name, _, _)| names.contains(&name.as_str()));
+    Row {
+        name: row.name.to_owned(),
+        value: value.filter(|_| !row.sensitive()),
+        source: synonyms.first().map_or(Source::Default, |(_, _, source)| *source),
+        read_only: row.read_only(),
+        sensitive: row.sensitive(),
+        kind: row.kind.code(),
+        doc: Some(row.doc),
+        synonyms,
+    }
+}
+
+fn shown(synonym: (String, String, Source)) -> (String, Option<String>, Source) {
+    (synonym.0, Some(synonym.1), synonym.2)
+}
+
+fn hidden(synonym: (String, String, Source), sensitive: bool) -> (String, Option<String>, Source) {
+    (synonym.0, Some(synonym.1).filter(|_| !sensitive), synonym.2)
+}
+
+impl Type {
+    /// The type of this number in a response.
+    pub fn from_code(code: i8) -> Option<Type> {
+        use Type::*;
+        [Boolean, String, Int, Short, Long, Double, List, Class, Password]
+            .into_iter()
+            .find(|t| t.code() == code)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,161 @@
+//! The four compressions of record batches, each within a bound.
+
+use std::fmt;
+use std::io::{self, Read, Write};
+use std::str::FromStr;
+
+use super::BatchError;
+
+/// How the records of a batch are compressed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Compression {
+    /// Not at all.
+    #[default]
+    None,
+    /// Gzip.
+    Gzip,
+    /// Snappy, in the frames of snappy-java or in none: both are read, the former is written.
+    Snappy,
+    /// LZ4 frames.
+    Lz4,
+    /// Zstandard.
+    Zstd,
+}
+
+/// How snappy-java begins: its magic, its version and the lowest version that can read it.
+const XERIAL: [u8; 8] = [0x82, b'S', b'N', b'A', b'P', b'P', b'Y', 0];
+const XERIAL_HEADER: usize = 16;
+const XERIAL_BLOCK: usize = 32 << 10;
+/// No element of the raw form makes more of its bytes than this many times as many (a copy of 64 bytes takes three).
+const SNAPPY_EXPANSION: usize = 22;
+
+impl Compression {
+    /// All of them, by number.
+    pub const ALL: [Compression; 5] =
+        [Compression::None, Compression::Gzip, Compression::Snappy, Compression::Lz4, Compression::Zstd];
+
+    /// The compression of this number.
+    pub fn from_id(id: u8) -> Result<Compression, BatchError> {
+        Compression::ALL.get(usize::from(id)).copied().ok_or(BatchError::Compression(id))
+    }
+
+    /// Its number in a batch's attributes.
+    pub fn id(self) -> i16 {
+        self as i16
+    }
+
+    /// Kafka's name, as in `compression.type`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Compression::None => "none",
+            Compression::Gzip => "gzip",
+            Compression::Snappy => "snappy",
+            Compression::Lz4 => "lz4",
+            Compression::Zstd => "zstd",
+        }
+    }
+
+    /// Compresses the records of one batch.
+    pub fn compress(self, bytes: &[u8]) -> io::Result<Vec<u8>> {
+        match self {
+            Compression::None => Ok(bytes.to_vec()),
+            Compression::Gzip => {
+                let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+                encoder.write_all(bytes)?;
+                encoder.finish()
+            }
+            Compression::Snappy => {
+                let mut out = XERIAL.to_vec();
+                out.extend_from_slice(&[0, 0, 0, 1, 0, 0, 0, 1]);
+                let mut encoder = snap::raw::Encoder::new();
+                for block in bytes.chunks(XERIAL_BLOCK) {
+                    let block = encoder.compress_vec(block)?;
+                    out.extend_from_slice(&(block.len() as u32).to_be_bytes());
+                    out.extend_from_slice(&block);
+                }
+                Ok(out)
+            }
+            Compression::Lz4 => {
+                // The block size and the independent blocks are what Kafka's own clients write.
+                let info = lz4_flex::frame::FrameInfo::new()
+                    .block_size(lz4_flex::frame::BlockSize::Max64KB)
+                    .block_mode(lz4_flex::frame::BlockMode::Independent);
+                let mut encoder = lz4_flex::frame::FrameEncoder::with_frame_info(info, Vec::new());
+                encoder.write_all(bytes)?;
+                Ok(encoder.finish()?)
+            }
+            Compression::Zstd => zstd::encode_all(bytes, zstd::DEFAULT_COMPRESSION_LEVEL),
+        }
+    }
+
+    /// Decompresses the records of one batch, which may take at most `limit` bytes then.
+    pub fn decompress(self, bytes: &[u8], limit: usize) -> Result<Vec<u8>, BatchError> {
+        match self {
+            Compression::None if bytes.len() > limit => Err(BatchError::TooLarge { limit }),
+            Compression::None => Ok(bytes.to_vec()),
+            Compression::Gzip => read_bounded(flate2::bufread::MultiGzDecoder::new(bytes), limit),
+            Compression::Snappy => snappy(bytes, limit),
+            Compression::Lz4 => read_bounded(lz4_flex::frame::FrameDecoder::new(bytes), limit),
+            Compression::Zstd => {
+                read_bounded(zstd::Decoder::with_buffer(bytes).map_err(|e| damaged(&e))?, limit)
+            }
+        }
+    }
+}
+
+impl fmt::Display for Compression {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Compression {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Compression, String> {
+        let named = Compression::ALL.into_iter().find(|c| c.name() == name);
+        named.ok_or_else(|| format!("no compression is called '{name}': none, gzip, snappy, lz4, zstd"))
+    }
+}
+
+fn damaged(error: &dyn fmt::Display) -> BatchError {
+    BatchError::Compressed(error.to_string())
+}
+
+fn read_bounded(decoder: impl Read, limit: usize) -> Result<Vec<u8>, BatchError> {
+    let mut out = Vec::new();
+    decoder.take(limit as u64 + 1).read_to_end(&mut out).map_err(|e| damaged(&e))?;
+    if out.len() > limit { Err(BatchError::TooLarge { limit }) } else { Ok(out) }
+}
+
+fn snappy(bytes: &[u8], limit: usize) -> Result<Vec<u8>, BatchError> {
+    let mut out = Vec::new();
+    if !bytes.starts_with(&XERIAL) {
+        snappy_block(bytes, limit, &mut out)?;
+        return Ok(out);
+    }
+    let mut rest = bytes.get(XERIAL_HEADER..).ok_or_else(|| damaged(&"the snappy header is cut"))?;
+    while !rest.is_empty() {
+        let (len, after) = rest.split_at_checked(4).ok_or_else(|| damaged(&"a snappy block is cut"))?;
+        let len = u32::from_be_bytes(len.try_into().expect("four bytes")) as usize;
+        let (block, after) = after.split_at_checked(len).ok_or_else(|| damaged(&"a snappy block is cut"))?;
+        snappy_block(block, limit, &mut out)?;
+        rest = after;
+    }
+    Ok(out)
+}
+
+fn snappy_block(block: &[u8], limit: usize, out: &mut Vec<u8>) -> Result<(), BatchError> {
+    let len = snap::raw::decompress_len(block).map_err(|e| damaged(&e))?;
+    if len > limit - out.len() {
+        return Err(BatchError::TooLarge { limit });
+    }
+    if len > block.len().saturating_mul(SNAPPY_EXPANSION) {
+        return Err(damaged(&"a snappy block says that it is larger than it can be"));
+    }
+    let start = out.len();
+    out.resize(start + len, 0);
+    let written = snap::raw::Decoder::new().decompress(block, &mut out[start..]).map_err(|e| damaged(&e))?;
+    debug_assert_eq!(written, len);
+    Ok(())
+}
