@@ -248,6 +248,13 @@ pub enum Accepted {
     Sim(sim::Accepted),
 }
 
+impl Accepted {
+    /// The peer's address.
+    pub fn peer(&self) -> SocketAddr {
+        either!(self, Accepted, a => a.peer())
+    }
+}
+
 /// The receiving half of a connection.
 pub enum Receiver {
     /// Readiness by the ring, then `recv`.

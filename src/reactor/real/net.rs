@@ -95,6 +95,13 @@ pub fn accepted(stream: TcpStream) -> io::Result<Accepted> {
     Ok(Accepted { peer: stream.peer_addr()?, socket: stream.into() })
 }
 
+impl Accepted {
+    /// See [`crate::reactor::Accepted::peer`].
+    pub fn peer(&self) -> SocketAddr {
+        self.peer
+    }
+}
+
 impl Listener {
     /// Binds. Without SO_REUSEPORT, so that a port in use is told; SO_REUSEADDR lets a restarted broker bind
     /// while old connections still linger in TIME_WAIT.

@@ -23,6 +23,7 @@ pub struct Listener {
 #[derive(Debug)]
 pub struct Accepted {
     connection: u64,
+    peer: SocketAddr,
     abandoned: Arc<Mutex<Vec<u64>>>,
     adopted: bool,
 }
@@ -93,8 +94,11 @@ impl Listener {
         let accepted = std::future::poll_fn(|cx| inner.network.borrow_mut().poll_accept(key, cx.waker()));
         let connection = accepted.await?;
         inner.note(self.core.node, "accept", [connection, 0, 0]);
-        let abandoned = inner.network.borrow().abandoned.clone();
-        Ok(Accepted { connection, abandoned, adopted: false })
+        let network = inner.network.borrow();
+        let gone = || error(io::ErrorKind::ConnectionAborted);
+        let peer = network.connections.get(&connection).ok_or_else(gone)?.ends[0].address;
+        let abandoned = network.abandoned.clone();
+        Ok(Accepted { connection, peer, abandoned, adopted: false })
     }
 
     /// The bound address.
@@ -114,6 +118,13 @@ impl Drop for Listener {
         for id in port.into_iter().flat_map(|port| port.waiting) {
             network.close(inner, id, 1);
         }
+    }
+}
+
+impl Accepted {
+    /// The peer's address.
+    pub fn peer(&self) -> SocketAddr {
+        self.peer
     }
 }
 
