@@ -315,7 +315,9 @@ fn with_port(server: &str) -> Result<String> {
         }
         _ => (server, "9092"),
     };
-    if host.is_empty() || port.parse::<u16>().is_err() {
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    let bad_v6 = bare.contains(':') && bare.parse::<std::net::Ipv6Addr>().is_err();
+    if host.is_empty() || bad_v6 || port.parse::<u16>().is_err() {
         return Err(Failure::usage(format!("--bootstrap-server: '{server}' is not HOST:PORT"))
             .advice("For example 127.0.0.1:9092, or broker1:9092,broker2:9092."));
     }
@@ -344,7 +346,7 @@ mod tests {
         ] {
             assert_eq!(with_port(given).unwrap(), read);
         }
-        for bad in ["", ":9092", "host:x", "host:99999"] {
+        for bad in ["", ":9092", "host:x", "host:99999", "host:1:2"] {
             assert!(with_port(bad).is_err(), "{bad}");
         }
     }
