@@ -20,3 +20,5 @@ pub const REQUESTS_IN_FLIGHT: usize = 64;
 pub const REQUEST_BYTES_IN_FLIGHT: usize = 32 << 20;
 /// Messages under way from one core to another; past it the sender waits.
 pub const BUS_CREDITS: usize = 1024;
+/// Records of the metadata log that one command may make, and that are appended as one batch.
+pub const METADATA_BATCH_RECORDS: usize = 10_000;

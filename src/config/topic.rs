@@ -234,6 +234,11 @@ pub fn validate(overrides: &Overrides, broker: &Layers, replicas: usize) -> Resu
         };
         parse(row, text).map_err(|e| e.to_string())?;
     }
+    if overrides.get("remote.storage.enable").is_some_and(|text| text.trim().eq_ignore_ascii_case("true")) {
+        return Err(
+            "remote.storage.enable: there is no tiered storage in this cluster; leave it false".to_owned()
+        );
+    }
     let config = TopicConfig::resolve(overrides, broker, replicas);
     if config.min_compaction_lag_ms > config.max_compaction_lag_ms {
         return Err(format!(

@@ -93,7 +93,15 @@ fn read(kind: Type, text: &str) -> Result<Value, String> {
         },
         Type::String | Type::Class | Type::Password => Ok(Value::Text(text.to_owned())),
         Type::List if text.is_empty() => Ok(Value::List(Vec::new())),
-        Type::List => Ok(Value::List(text.split(',').map(|item| item.trim().to_owned()).collect())),
+        Type::List => {
+            let mut list: Vec<String> = Vec::new();
+            for item in text.split(',').map(str::trim) {
+                if !list.iter().any(|known| known == item) {
+                    list.push(item.to_owned());
+                }
+            }
+            Ok(Value::List(list))
+        }
     }
 }
 
@@ -138,15 +146,10 @@ fn at_most(most: i64, n: i64) -> Result<(), String> {
 }
 
 fn each_of(words: &[&str], list: &[String]) -> Result<(), String> {
-    for (i, item) in list.iter().enumerate() {
-        if !words.contains(&item.as_str()) {
-            return Err(format!("String must be one of: {}", words.join(", ")));
-        }
-        if list[..i].contains(item) {
-            return Err(format!("'{item}' stands in the list twice"));
-        }
+    match list.iter().all(|item| words.contains(&item.as_str())) {
+        true => Ok(()),
+        false => Err(format!("String must be one of: {}", words.join(", "))),
     }
-    Ok(())
 }
 
 fn throttled(list: &[String]) -> Result<(), String> {
@@ -189,6 +192,8 @@ mod tests {
             ("retention.ms", " 1000 ", "1000"),
             ("cleanup.policy", "compact , delete", "compact,delete"),
             ("cleanup.policy", "", ""),
+            ("cleanup.policy", "delete, delete", "delete"),
+            ("retention.ms", "+5", "5"),
             ("min.cleanable.dirty.ratio", "0.50", "0.5"),
             ("min.cleanable.dirty.ratio", "1", "1.0"),
             ("preallocate", "TRUE", "true"),
@@ -215,7 +220,6 @@ mod tests {
             ("compression.gzip.level", "0", "Value must be at least 1, or the value is -1"),
             ("compression.lz4.level", "18", "Value must be no more than 17"),
             ("cleanup.policy", "keep", "String must be one of: compact, delete"),
-            ("cleanup.policy", "delete,delete", "twice"),
             ("cleanup.policy", "delete,", "String must be one of: compact, delete"),
             ("message.timestamp.type", "createtime", "String must be one of: CreateTime, LogAppendTime"),
             ("preallocate", "yes", "Expected value to be either true or false"),

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::image::{Broker, Change, Changes, Image, Load, NO_LEADER, Partition, Topic, resource};
+use super::names::collision_key;
 use super::tree::Tree;
 use crate::wire::metadata_record::MetadataRecord;
 use crate::wire::schema::*;
@@ -127,6 +128,7 @@ impl Next {
         }
         let name: Arc<str> = r.name.as_str().into();
         self.image.names.insert(name.clone(), r.topic_id);
+        self.image.colliding.insert(collision_key(&name).into(), r.topic_id);
         let topic = Topic { id: r.topic_id, name, partitions: Tree::default(), configs: Arc::default() };
         self.image.topics.insert(r.topic_id, Arc::new(topic));
         self.changes.push(Change::TopicCreated(r.topic_id));
@@ -136,6 +138,10 @@ impl Next {
     fn remove_topic(&mut self, r: &RemoveTopicRecord) -> Applied {
         let topic = self.image.topics.remove(&r.topic_id).ok_or_else(|| no_topic(r.topic_id))?;
         self.image.names.remove(&*topic.name);
+        let key = collision_key(&topic.name);
+        if self.image.colliding.get(&*key) == Some(&topic.id) {
+            self.image.colliding.remove(&*key);
+        }
         for partition in topic.partitions.values() {
             self.weigh(partition, false);
         }
@@ -149,11 +155,8 @@ impl Next {
         id: Uuid,
         change: impl FnOnce(&mut Topic) -> Result<T, String>,
     ) -> Result<T, String> {
-        // Out and in again: while the map holds it too, a change would copy it.
-        let mut topic = self.image.topics.get(&id).cloned().ok_or_else(|| no_topic(id))?;
-        let result = change(Arc::make_mut(&mut topic))?;
-        self.image.topics.insert(id, topic);
-        Ok(result)
+        let topic = self.image.topics.get_mut(&id).ok_or_else(|| no_topic(id))?;
+        change(Arc::make_mut(topic))
     }
 
     fn partition(&mut self, r: &PartitionRecord) -> Applied {
@@ -238,6 +241,13 @@ impl Next {
             match load.replicas {
                 0 => self.image.loads.remove(&place),
                 _ => self.image.loads.insert(place, load),
+            };
+        }
+        for directory in partition.directories.iter().filter(|directory| !directory.is_reserved()) {
+            let carried = self.image.directory_load(*directory);
+            match if on { carried + 1 } else { carried - 1 } {
+                0 => self.image.directory_loads.remove(directory),
+                load => self.image.directory_loads.insert(*directory, load),
             };
         }
     }

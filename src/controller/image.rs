@@ -36,11 +36,14 @@ pub struct Image {
     pub(super) version: i64,
     pub(super) topics: Tree<Uuid, Arc<Topic>>,
     pub(super) names: Tree<Arc<str>, Uuid>,
+    /// By [`super::names::collision_key`].
+    pub(super) colliding: Tree<Arc<str>, Uuid>,
     pub(super) brokers: Tree<i32, Arc<Broker>>,
     pub(super) configs: Tree<(i8, Arc<str>), Arc<Overrides>>,
     pub(super) features: Arc<BTreeMap<String, i16>>,
     pub(super) next_producer_id: i64,
     pub(super) loads: Tree<(i32, usize), Load>,
+    pub(super) directory_loads: Tree<Uuid, u32>,
     pub(super) partition_count: usize,
     pub(super) history: VecDeque<Arc<Changes>>,
 }
@@ -195,6 +198,11 @@ impl Image {
         self.names.get(name).and_then(|id| self.topics.get(id))
     }
 
+    /// The topic whose name gives this [`super::names::collision_key`].
+    pub fn topic_colliding(&self, key: &str) -> Option<&Arc<Topic>> {
+        self.colliding.get(key).and_then(|id| self.topics.get(id))
+    }
+
     /// All topics, in the order of their names.
     pub fn topics(&self) -> impl Iterator<Item = &Arc<Topic>> {
         self.names.values().filter_map(|id| self.topics.get(id))
@@ -251,6 +259,11 @@ impl Image {
         self.loads.get(&(broker, core)).copied().unwrap_or_default()
     }
 
+    /// How many replicas lie in a log directory.
+    pub fn directory_load(&self, directory: Uuid) -> u32 {
+        self.directory_loads.get(&directory).copied().unwrap_or(0)
+    }
+
     /// The partitions of which a broker holds a replica: topic, number, partition. Looks at all partitions.
     pub fn partitions_on(&self, broker: i32) -> impl Iterator<Item = (&Arc<Topic>, i32, &Arc<Partition>)> {
         self.topics.values().flat_map(move |topic| {
@@ -286,7 +299,9 @@ impl PartialEq for Image {
             && self.configs == other.configs
             && self.features == other.features
             && self.next_producer_id == other.next_producer_id
+            && self.colliding == other.colliding
             && self.loads == other.loads
+            && self.directory_loads == other.directory_loads
             && self.partition_count == other.partition_count
     }
 }

@@ -81,6 +81,27 @@ impl<K: Ord + Clone, V: Clone> Tree<K, V> {
         self.get(key).is_some()
     }
 
+    /// The value of a key, to be changed: the path to it is copied where it is shared.
+    pub fn get_mut<Q: Ord + ?Sized>(&mut self, key: &Q) -> Option<&mut V>
+    where
+        K: std::borrow::Borrow<Q>,
+    {
+        self.get(key)?;
+        let mut node = &mut self.root;
+        loop {
+            match node {
+                Node::Leaf(entries) => {
+                    let at = entries.binary_search_by(|(k, _)| k.borrow().cmp(key)).ok()?;
+                    return Some(&mut Arc::make_mut(entries)[at].1);
+                }
+                Node::Branch(children) => {
+                    let at = child_of(children, key);
+                    node = &mut Arc::make_mut(children)[at].1;
+                }
+            }
+        }
+    }
+
     /// Sets the value of a key; what it had before is given back.
     pub fn insert(&mut self, key: K, value: V) -> Option<V> {
         let (before, split) = self.root.insert(key, value);
@@ -349,6 +370,8 @@ mod tests {
                 // Phases that mostly grow, then mostly shrink.
                 if chance.below(10) < if step % 3000 < 2000 { 7 } else { 2 } {
                     assert_eq!(tree.insert(key, step), model.insert(key, step));
+                } else if chance.one_in(3) {
+                    assert_eq!(tree.get_mut(&key).map(|v| *v += 1), model.get_mut(&key).map(|v| *v += 1));
                 } else {
                     assert_eq!(tree.remove(&key), model.remove(&key));
                 }
