@@ -79,12 +79,26 @@ pub(super) struct Content {
     /// Blocks with versions, whose map or size is not.
     loose: BTreeSet<u32>,
     mapped: u64,
-    /// Writes in flight: operation, first byte, end.
-    pub in_flight: Vec<(u64, u64, u64)>,
+    pub in_flight: Vec<InFlight>,
     /// Ranges that give an error when read.
     pub unreadable: Vec<Range<u64>>,
     pub opens: u32,
     pub linked: bool,
+}
+
+/// A write in flight.
+pub(super) struct InFlight {
+    pub operation: u64,
+    pub range: Range<u64>,
+    /// What other writes that were in flight with this one have put there meanwhile: sectors of it may stay.
+    pub mixes: Vec<Range<u64>>,
+}
+
+impl InFlight {
+    pub fn common(&self, other: &Range<u64>) -> Option<Range<u64>> {
+        let common = self.range.start.max(other.start)..self.range.end.min(other.end);
+        (!common.is_empty()).then_some(common)
+    }
 }
 
 /// How data is written.
@@ -204,6 +218,20 @@ impl Content {
             self.size = self.size.max(end);
             self.changes.push_back(Change::Map { runs, size: self.size });
         }
+    }
+
+    /// Takes a write out of those in flight; gives the ranges where it mixes with others that were in flight
+    /// with it.
+    pub fn land(&mut self, operation: u64) -> Vec<Range<u64>> {
+        let Some(at) = self.in_flight.iter().position(|write| write.operation == operation) else {
+            return Vec::new();
+        };
+        let landed = self.in_flight.swap_remove(at);
+        for write in &mut self.in_flight {
+            let common = write.common(&landed.range);
+            write.mixes.extend(common);
+        }
+        landed.mixes
     }
 
     /// Data of a write that was in flight when the power went, in blocks that need no change of the map.

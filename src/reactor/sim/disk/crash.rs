@@ -92,15 +92,13 @@ impl DiskState {
 
     /// Flips one bit of what is durable.
     pub(super) fn flip_any(&mut self) -> Option<Flip> {
-        let paths = self.tree.paths(true);
+        let mut paths = self.tree.paths(true);
+        paths.retain(|(_, file)| self.tree.file(*file).is_ok_and(|file| !file.durable_blocks().is_empty()));
         if paths.is_empty() {
             return None;
         }
         let (path, file) = self.rng.pick(&paths).clone();
         let blocks = self.tree.file(file).ok()?.durable_blocks();
-        if blocks.is_empty() {
-            return None;
-        }
         let position = self.rng.pick(&blocks) * BLOCK + self.rng.below(BLOCK);
         let mask = 1 << self.rng.below(8);
         self.tree.file_mut(file).ok()?.corrupt(position, mask);

@@ -26,13 +26,27 @@ impl DiskState {
         }
         let fault = self.fault(IoKind::Write);
         let content = self.tree.file_mut(file)?;
-        content.in_flight.retain(|(operation, ..)| *operation != id);
+        let mixes = content.land(id);
         // A write that fails has done any part of its work.
         let mut len = data.len() as u64;
         if fault.is_err() {
             len = self.rng.below(len / BLOCK + 1) * BLOCK;
         }
-        self.put(file, position, &data[..len as usize], false)?;
+        if mixes.is_empty() {
+            self.put(file, position, &data[..len as usize], false)?;
+            return fault;
+        }
+        let mut mixed = vec![0; len as usize];
+        content.read(position, &mut mixed, false);
+        for (sector, (old, new)) in
+            (0..).zip(mixed.chunks_mut(content::SECTOR).zip(data.chunks(content::SECTOR)))
+        {
+            let at = position + sector * SECTOR;
+            if !mixes.iter().any(|range| range.contains(&at)) || self.rng.coin() {
+                old.copy_from_slice(new);
+            }
+        }
+        self.put(file, position, &mixed, false)?;
         fault
     }
 
@@ -75,16 +89,12 @@ impl DiskState {
         let buffer = &mut into.spare()[..len as usize];
         content.read(position, buffer, false);
         // A read beside a write sees any mixture of old and new sectors.
-        for (operation, start, end) in &content.in_flight {
-            if *start >= range.end || range.start >= *end {
-                continue;
-            }
-            let Some(Operation::Write { data, .. }) = self.operations.get(operation) else { continue };
-            let mixed = (start / SECTOR..end / SECTOR).filter(|_| self.rng.coin());
-            for sector in mixed.map(|sector| sector * SECTOR).filter(|at| range.contains(at)) {
-                let to = (sector - range.start) as usize;
-                let part = SECTOR.min(range.end - sector) as usize;
-                let from = (sector - start) as usize;
+        for write in &content.in_flight {
+            let Some(common) = write.common(&range) else { continue };
+            let Some(Operation::Write { data, .. }) = self.operations.get(&write.operation) else { continue };
+            for at in common.clone().step_by(content::SECTOR).filter(|_| self.rng.coin()) {
+                let part = SECTOR.min(common.end - at) as usize;
+                let (from, to) = ((at - write.range.start) as usize, (at - range.start) as usize);
                 buffer[to..to + part].copy_from_slice(&data[from..from + part]);
             }
         }

@@ -8,7 +8,7 @@ use std::io;
 use std::ops::Range;
 
 use super::calls::{Call, Reply};
-use super::content::Content;
+use super::content::{Content, InFlight};
 use super::control::{Flip, IoKind};
 use super::tree::{InodeId, Tree};
 use crate::reactor::sim::options::DiskOptions;
@@ -142,19 +142,19 @@ impl DiskState {
         let range = position..position + len;
         self.forbid_overlap(file, range.clone(), "a write");
         if let Ok(content) = self.tree.file_mut(file) {
-            content.in_flight.push((id, range.start, range.end));
+            content.in_flight.push(InFlight { operation: id, range, mixes: Vec::new() });
         }
     }
 
     fn forbid_overlap(&self, file: InodeId, range: Range<u64>, what: &str) {
         let Ok(content) = self.tree.file(file) else { return };
-        let other = content.in_flight.iter().find(|(_, start, end)| range.start < *end && *start < range.end);
-        if let (Some((_, start, end)), true) = (other, self.options.forbid_overlaps) {
+        let other = content.in_flight.iter().find(|write| write.common(&range).is_some());
+        if let (Some(other), true) = (other, self.options.forbid_overlaps) {
             let path = self.path_of(file);
             panic!(
-                "{what} at {}..{} of {path} overlaps a write at {start}..{end} that is still in flight: which \
-                 of them wins is open, and sectors of both may mix",
-                range.start, range.end
+                "{what} at {range:?} of {path} overlaps a write at {:?} that is still in flight: which of them \
+                 wins is open, and sectors of both may mix",
+                other.range
             );
         }
     }

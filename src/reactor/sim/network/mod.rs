@@ -91,7 +91,7 @@ struct Attempt {
 struct Port {
     address: SocketAddr,
     waiting: VecDeque<u64>,
-    acceptor: Option<Waker>,
+    acceptors: Vec<Waker>,
 }
 
 impl Port {
@@ -153,7 +153,7 @@ impl Network {
         if self.ports.contains_key(&key) {
             return Err(error(io::ErrorKind::AddrInUse));
         }
-        self.ports.insert(key, Port { address, waiting: VecDeque::new(), acceptor: None });
+        self.ports.insert(key, Port { address, waiting: VecDeque::new(), acceptors: Vec::new() });
         Ok(address)
     }
 
@@ -223,7 +223,7 @@ impl Network {
             connection.ends[1].incarnation = inner.incarnation(target);
             connection.ends[1].halves = 1;
             port.waiting.push_back(id);
-            wake(&mut port.acceptor);
+            port.acceptors.drain(..).for_each(Waker::wake);
         } else {
             attempt.outcome = Some(Err(error(io::ErrorKind::ConnectionRefused)));
         }
@@ -456,7 +456,7 @@ impl Network {
         match port.waiting.pop_front() {
             Some(id) => Poll::Ready(Ok(id)),
             None => {
-                port.acceptor = Some(waker.clone());
+                port.acceptors.push(waker.clone());
                 Poll::Pending
             }
         }

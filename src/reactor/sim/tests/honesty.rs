@@ -2,16 +2,14 @@
 
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::shared;
+use super::{SECOND, shared};
 use crate::limits::BLOCK;
 use crate::reactor::sim::{CrashKind, Options, World};
 use crate::reactor::{Class, CoreMain, CoreSpec, Reactor, Share};
 
-const SECOND: Duration = Duration::from_secs(1);
 const SEED: &str = "OTTLA_SIM_TEST_SEED";
 const BEGIN: &str = "=== trace begins";
 const END: &str = "=== trace ends";

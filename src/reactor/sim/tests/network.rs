@@ -5,15 +5,12 @@ use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
-use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::{Shared, shared};
+use super::{SECOND, Shared, shared};
 use crate::reactor::sim::{CrashKind, NodeId, Options, World};
 use crate::reactor::{Class, Reactor, Receiver, Sender};
-
-const SECOND: Duration = Duration::from_secs(1);
 
 /// A world with a node that listens on port 9092 and a client node, both idle.
 struct Pair {

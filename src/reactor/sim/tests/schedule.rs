@@ -1,13 +1,10 @@
 //! Tasks, time, crashes, and the trace.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::time::Duration;
 
-use super::shared;
+use super::{SECOND, shared};
 use crate::reactor::sim::{CrashKind, Options, World};
 use crate::reactor::{Class, CoreMain, CoreSpec, Nanos, Reactor};
-
-const SECOND: Duration = Duration::from_secs(1);
 
 fn main_of<F: Future<Output = ()> + 'static>(main: impl FnOnce(Reactor) -> F + Send + 'static) -> CoreMain {
     Box::new(move |reactor| Box::pin(main(reactor)))
