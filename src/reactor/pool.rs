@@ -6,15 +6,19 @@
 
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::future::{Future, poll_fn};
 use std::ops::{Deref, Range};
+use std::pin::Pin;
 use std::ptr::NonNull;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering, fence};
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 
-use super::sync::Bell;
+use super::sync::{Bell, Completer, Completion, Notified, completion};
 use crate::limits::{BLOCK, CHUNK_MAX, CHUNK_MIN};
 
 /// What a chunk is used for. Each share has a budget of its own, so that no use can starve another.
@@ -49,8 +53,17 @@ struct Inner {
     free: RefCell<[Vec<NonNull<Raw>>; CLASSES]>,
     used: [Cell<usize>; Share::ALL.len()],
     budget: [usize; Share::ALL.len()],
-    returned: Bell,
+    memory: usize,
+    /// What chunks hold that are handed out or kept for reuse.
+    allocated: Cell<usize>,
+    /// Who waits for which length, by share, in the order in which they came.
+    waiting: [RefCell<Line>; Share::ALL.len()],
+    /// Rung when one of those who wait leaves: one of the others must listen for returns in its place.
+    left: Bell,
 }
+
+/// Lengths that are waited for, and whom to give the chunk.
+type Line = VecDeque<(usize, Completer<Chunk>)>;
 
 /// The part of a pool that other cores reach: where they put chunks back.
 struct Home {
@@ -84,7 +97,10 @@ impl Pool {
                 free: RefCell::new(std::array::from_fn(|_| Vec::new())),
                 used: std::array::from_fn(|_| Cell::new(0)),
                 budget: Share::ALL.map(|(_, percent)| memory / 100 * percent),
-                returned: Bell::default(),
+                memory,
+                allocated: Cell::new(0),
+                waiting: std::array::from_fn(|_| RefCell::default()),
+                left: Bell::default(),
             }),
         }
     }
@@ -100,20 +116,94 @@ impl Pool {
         self.inner.used[share as usize].get()
     }
 
-    /// An empty chunk of at least `len` bytes, or none where the share's budget is spent. A chunk larger than
-    /// the whole budget is given when the share holds nothing else.
+    /// An empty chunk of at least `len` bytes, or none where the share's budget is spent or others wait for it. A
+    /// chunk larger than the whole budget is given when the share holds nothing else.
     pub fn try_chunk(&self, share: Share, len: usize) -> Option<Chunk> {
         self.collect();
+        if !self.inner.waiting[share as usize].borrow().is_empty() {
+            return None;
+        }
+        self.take(share, len)
+    }
+
+    /// An empty chunk of at least `len` bytes, once the share's budget allows it; first come, first served.
+    pub async fn chunk(&self, share: Share, len: usize) -> Chunk {
+        if let Some(chunk) = self.try_chunk(share, len) {
+            return chunk;
+        }
+        let (completer, mut turn) = completion();
+        self.inner.waiting[share as usize].borrow_mut().push_back((len, completer));
+        // Declared before the turn is polled, so dropped after it.
+        let _leaves = RingWhenDropped(&self.inner.left);
+        let mut left = self.inner.left.notified();
+        poll_fn(|cx| self.poll_turn(cx, &mut turn, &mut left)).await
+    }
+
+    fn poll_turn(
+        &self,
+        cx: &mut Context<'_>,
+        turn: &mut Completion<Chunk>,
+        left: &mut Notified,
+    ) -> Poll<Chunk> {
+        let home = &self.inner.home;
+        loop {
+            if let Poll::Ready(chunk) = Pin::new(&mut *turn).poll(cx) {
+                return Poll::Ready(chunk);
+            }
+            if Pin::new(&mut *left).poll(cx).is_ready() {
+                *left = self.inner.left.notified();
+                continue;
+            }
+            let was_called = Pin::new(&mut home.waker.wait()).poll(cx).is_ready();
+            // Whoever returns a chunk puts it on the list and then looks whether we starve; we say so and then
+            // look at the list. One of the two sees the other.
+            home.starved.store(true, Ordering::SeqCst);
+            fence(Ordering::SeqCst);
+            self.collect();
+            self.serve();
+            if let Poll::Ready(chunk) = Pin::new(&mut *turn).poll(cx) {
+                return Poll::Ready(chunk);
+            }
+            if !was_called {
+                return Poll::Pending;
+            }
+        }
+    }
+
+    /// Gives to those who wait what the budgets allow.
+    fn serve(&self) {
+        for (share, _) in Share::ALL {
+            loop {
+                let mut waiting = self.inner.waiting[share as usize].borrow_mut();
+                let Some((len, completer)) = waiting.front() else { break };
+                let chunk = if completer.is_abandoned() { None } else { self.take(share, *len) };
+                if chunk.is_none() && !completer.is_abandoned() {
+                    break;
+                }
+                let (_, completer) = waiting.pop_front().expect("the front was just seen");
+                drop(waiting);
+                if let Some(chunk) = chunk {
+                    completer.complete(chunk);
+                }
+            }
+        }
+    }
+
+    /// A chunk from the free list or the allocator, if the budget allows it.
+    fn take(&self, share: Share, len: usize) -> Option<Chunk> {
+        let inner = &self.inner;
         let capacity = capacity_for(len);
-        let used = &self.inner.used[share as usize];
+        let used = &inner.used[share as usize];
         if used.get() > 0 && used.get() + capacity > self.budget(share) {
             return None;
         }
         used.set(used.get() + capacity);
-        let raw = match class_of(capacity).and_then(|class| self.inner.free.borrow_mut()[class].pop()) {
-            Some(raw) => raw,
-            None => Raw::allocate(capacity, self.inner.home.clone()),
-        };
+        let free = class_of(capacity).and_then(|class| inner.free.borrow_mut()[class].pop());
+        let raw = free.unwrap_or_else(|| {
+            self.make_room(capacity);
+            inner.allocated.set(inner.allocated.get() + capacity);
+            Raw::allocate(capacity, inner.home.clone())
+        });
         // SAFETY: a free chunk is reached by nobody else.
         let header = unsafe { raw.as_ref() };
         header.share.set(share);
@@ -121,21 +211,20 @@ impl Pool {
         Some(Chunk { raw: Reference { raw }, filled: 0 })
     }
 
-    /// An empty chunk of at least `len` bytes, once the share's budget allows it.
-    pub async fn chunk(&self, share: Share, len: usize) -> Chunk {
-        loop {
-            let returned = self.inner.returned.notified();
-            if let Some(chunk) = self.try_chunk(share, len) {
-                return chunk;
+    /// Gives chunks of other sizes that are kept for reuse back to the allocator, so that what the budgets allow
+    /// and what is kept stay within the pool's memory together.
+    fn make_room(&self, capacity: usize) {
+        let inner = &self.inner;
+        let mut free = inner.free.borrow_mut();
+        for class in free.iter_mut().rev() {
+            while inner.allocated.get() + capacity > inner.memory {
+                let Some(raw) = class.pop() else { break };
+                // SAFETY: a free chunk is reached by nobody else.
+                unsafe {
+                    inner.allocated.set(inner.allocated.get() - raw.as_ref().capacity);
+                    Raw::free(raw);
+                }
             }
-            // Announce the wait, then look once more: a return between the look and the announcement would
-            // not have woken us.
-            self.inner.home.starved.store(true, Ordering::SeqCst);
-            if let Some(chunk) = self.try_chunk(share, len) {
-                return chunk;
-            }
-            let remote = self.inner.home.waker.wait();
-            super::sync::either(returned, remote).await;
         }
     }
 
@@ -154,11 +243,23 @@ impl Pool {
             used.set(used.get() - header.capacity);
             match class_of(header.capacity) {
                 Some(class) => self.inner.free.borrow_mut()[class].push(raw),
-                // SAFETY: nobody else reaches it.
-                None => unsafe { Raw::free(raw) },
+                None => {
+                    self.inner.allocated.set(self.inner.allocated.get() - header.capacity);
+                    // SAFETY: nobody else reaches it.
+                    unsafe { Raw::free(raw) };
+                }
             }
         }
-        self.inner.returned.ring();
+        self.serve();
+    }
+}
+
+/// Rings the bell when somebody who waited leaves, served or not.
+struct RingWhenDropped<'a>(&'a Bell);
+
+impl Drop for RingWhenDropped<'_> {
+    fn drop(&mut self) {
+        self.0.ring();
     }
 }
 
@@ -434,6 +535,80 @@ mod tests {
             s.spawn(move || drop(held));
         });
         assert_eq!(pool.used(Share::Tail), 0);
+    }
+
+    /// Counts how often a task was woken.
+    #[derive(Default)]
+    struct Woken(AtomicUsize);
+
+    impl std::task::Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    struct Waiter {
+        future: Pin<Box<dyn Future<Output = Chunk>>>,
+        woken: Arc<Woken>,
+    }
+
+    impl Waiter {
+        fn new(pool: &Pool, len: usize) -> Waiter {
+            let pool = pool.clone();
+            let future = Box::pin(async move { pool.chunk(Share::Tail, len).await });
+            Waiter { future, woken: Arc::default() }
+        }
+
+        fn poll(&mut self) -> Poll<Chunk> {
+            self.future.as_mut().poll(&mut Context::from_waker(&self.woken.clone().into()))
+        }
+
+        fn was_woken(&self) -> bool {
+            self.woken.0.swap(0, Ordering::Relaxed) > 0
+        }
+    }
+
+    #[test]
+    fn who_waits_is_served_in_order_and_woken_though_others_leave() {
+        let pool = Pool::new(1 << 20);
+        let half = pool.budget(Share::Tail) / 2 / BLOCK * BLOCK;
+        let half = if half.is_power_of_two() { half } else { half.next_power_of_two() / 2 };
+        let mut held: Vec<Chunk> = std::iter::from_fn(|| pool.try_chunk(Share::Tail, half)).collect();
+        let mut large = Waiter::new(&pool, half);
+        let mut small = Waiter::new(&pool, BLOCK);
+        let mut last = Waiter::new(&pool, BLOCK);
+        for waiter in [&mut large, &mut small, &mut last] {
+            assert!(waiter.poll().is_pending());
+        }
+        // Only the last one is known to those who return; it leaves, and another one has to take its place.
+        drop(last);
+        assert!(large.was_woken() && small.was_woken());
+        assert!(large.poll().is_pending() && small.poll().is_pending());
+        let returned = held.pop();
+        std::thread::scope(|s| {
+            s.spawn(move || drop(returned));
+        });
+        assert!(small.was_woken(), "it listened last");
+        let passed = small.poll();
+        assert!(large.was_woken(), "it stood in front and is served");
+        let first = large.poll();
+        assert!(first.is_ready());
+        let room_for_both = pool.budget(Share::Tail) >= half * (held.len() + 1) + CHUNK_MIN;
+        assert_eq!(passed.is_ready(), room_for_both);
+    }
+
+    #[test]
+    fn what_is_kept_for_reuse_counts_against_the_memory() {
+        let memory = 16 << 20;
+        let pool = Pool::new(memory);
+        let all = |len: usize| -> usize {
+            let held: Vec<Chunk> = std::iter::from_fn(|| pool.try_chunk(Share::Tail, len)).collect();
+            held.len() * held[0].capacity()
+        };
+        for len in [CHUNK_MIN, 64 << 10, 512 << 10, CHUNK_MIN, 2 << 20] {
+            assert!(all(len) > memory / 3);
+            assert!(pool.inner.allocated.get() <= memory, "{} for {len}", pool.inner.allocated.get());
+        }
     }
 
     #[test]

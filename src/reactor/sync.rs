@@ -4,7 +4,7 @@
 //! crosses cores goes over the [`bus`](super::bus). Waiters are served in the order in which they came.
 
 use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -96,7 +96,10 @@ pub struct Bell {
 #[derive(Default)]
 struct BellState {
     rings: Cell<u64>,
-    waiters: RefCell<Vec<Waker>>,
+    /// Who waits, in the order in which they came. Whoever gives up takes himself out, so that a bell that never
+    /// rings does not collect those who have gone.
+    waiters: RefCell<BTreeMap<u64, Waker>>,
+    last: Cell<u64>,
 }
 
 impl Bell {
@@ -104,19 +107,19 @@ impl Bell {
     pub fn ring(&self) {
         self.inner.rings.set(self.inner.rings.get() + 1);
         let waiters = std::mem::take(&mut *self.inner.waiters.borrow_mut());
-        for waker in waiters {
+        for waker in waiters.into_values() {
             waker.wake();
         }
     }
 
     /// Resolves at the first ring after this call (not after the first poll).
     pub fn notified(&self) -> Notified {
-        Notified { bell: self.inner.clone(), seen: self.inner.rings.get() }
+        Notified { bell: self.inner.clone(), seen: self.inner.rings.get(), id: Cell::new(0) }
     }
 
     /// Resolves at once if the bell ever rang, else at its first ring: for what happens once, as a stop.
     pub fn rung(&self) -> Notified {
-        Notified { bell: self.inner.clone(), seen: 0 }
+        Notified { bell: self.inner.clone(), seen: 0, id: Cell::new(0) }
     }
 
     /// Whether the bell ever rang.
@@ -126,10 +129,11 @@ impl Bell {
 }
 
 /// Waits for a [`Bell`].
-#[derive(Clone)]
 pub struct Notified {
     bell: Rc<BellState>,
     seen: u64,
+    /// The place among the waiters, once it was polled.
+    id: Cell<u64>,
 }
 
 impl Notified {
@@ -139,15 +143,34 @@ impl Notified {
     }
 }
 
+impl Clone for Notified {
+    fn clone(&self) -> Self {
+        Notified { bell: self.bell.clone(), seen: self.seen, id: Cell::new(0) }
+    }
+}
+
+impl Drop for Notified {
+    fn drop(&mut self) {
+        if self.id.get() != 0 {
+            self.bell.waiters.borrow_mut().remove(&self.id.get());
+        }
+    }
+}
+
 impl Future for Notified {
     type Output = ();
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         if self.is_done() {
             return Poll::Ready(());
         }
+        if self.id.get() == 0 {
+            self.id.set(self.bell.last.get() + 1);
+            self.bell.last.set(self.id.get());
+        }
         let mut waiters = self.bell.waiters.borrow_mut();
-        if !waiters.iter().any(|w| w.will_wake(cx.waker())) {
-            waiters.push(cx.waker().clone());
+        match waiters.get_mut(&self.id.get()) {
+            Some(waker) => waker.clone_from(cx.waker()),
+            None => drop(waiters.insert(self.id.get(), cx.waker().clone())),
         }
         Poll::Pending
     }
@@ -195,7 +218,11 @@ impl Semaphore {
         match turn {
             // The permit travels in the completion, so a wait that is dropped after its turn came gives the
             // units back.
-            Some(turn) => turn.await,
+            Some(turn) => {
+                // Declared before the turn is awaited, so dropped after it: who stood behind may be next.
+                let _leave = ServeWhenDropped(self);
+                turn.await
+            }
             None => Permit { semaphore: self.clone(), units },
         }
     }
@@ -234,6 +261,14 @@ impl Semaphore {
             };
             turn.complete(Permit { semaphore: self.clone(), units });
         }
+    }
+}
+
+struct ServeWhenDropped<'a>(&'a Semaphore);
+
+impl Drop for ServeWhenDropped<'_> {
+    fn drop(&mut self) {
+        self.0.serve();
     }
 }
 
@@ -352,4 +387,45 @@ pub async fn either(a: impl Future<Output = ()>, b: impl Future<Output = ()>) {
         Poll::Pending
     })
     .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn poll<F: Future + ?Sized>(future: Pin<&mut F>) -> Poll<F::Output> {
+        future.poll(&mut Context::from_waker(Waker::noop()))
+    }
+
+    #[test]
+    fn a_bell_forgets_who_gave_up() {
+        let bell = Bell::default();
+        let mut stays = Box::pin(bell.notified());
+        assert!(poll(stays.as_mut()).is_pending());
+        for _ in 0..100 {
+            let mut goes = Box::pin(bell.rung());
+            assert!(poll(goes.as_mut()).is_pending());
+            assert!(poll(goes.as_mut()).is_pending());
+        }
+        assert_eq!(bell.inner.waiters.borrow().len(), 1);
+        bell.ring();
+        assert!(poll(stays.as_mut()).is_ready());
+        assert!(poll(Box::pin(bell.rung()).as_mut()).is_ready(), "it rang once");
+        assert!(poll(Box::pin(bell.notified()).as_mut()).is_pending(), "but not since");
+    }
+
+    #[test]
+    fn a_semaphore_serves_in_order_and_takes_back_from_who_gave_up() {
+        let semaphore = Semaphore::new(3);
+        let held = semaphore.try_acquire(2).unwrap();
+        let mut large = Box::pin(semaphore.acquire(3));
+        let mut small = Box::pin(semaphore.acquire(1));
+        assert!(poll(large.as_mut()).is_pending());
+        assert!(poll(small.as_mut()).is_pending(), "who came later does not pass");
+        assert!(semaphore.try_acquire(1).is_none());
+        drop(large);
+        assert!(poll(small.as_mut()).is_ready(), "one is free, and who stood in front has gone");
+        drop(held);
+        assert_eq!(semaphore.free(), 3);
+    }
 }

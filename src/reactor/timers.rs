@@ -1,11 +1,11 @@
-//! Timers of one core: a heap of deadlines on plain wakers, the same code on both sides.
+//! Timers of one core: deadlines in order, on plain wakers, the same code on both sides.
 //!
 //! A side owns one [`Timers`], asks it for the [`Timers::next_deadline`], and calls [`Timers::fire`] when that
-//! time has come: the real side from its driver task, the simulated one from its event queue.
+//! time has come: the real side from its loop, the simulated one from its event queue. A timer that is dropped
+//! leaves nothing behind, so that a million requests with a timeout that never comes cost what is under way.
 
 use std::cell::{Cell, RefCell};
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -21,17 +21,16 @@ pub struct Timers {
 
 #[derive(Default)]
 struct State {
-    heap: RefCell<BinaryHeap<Reverse<(Nanos, u64)>>>,
-    waiting: RefCell<std::collections::BTreeMap<u64, Waker>>,
+    /// Who waits, by deadline and then by the order in which they came.
+    waiting: RefCell<BTreeMap<(Nanos, u64), Waker>>,
     last: Cell<u64>,
-    /// Rung when a deadline earlier than all others was added.
-    earlier: super::sync::Bell,
 }
 
 /// Resolves once its deadline was fired.
 pub struct Sleep {
     timers: Timers,
     deadline: Nanos,
+    /// Set by the first poll.
     id: Cell<u64>,
 }
 
@@ -43,32 +42,14 @@ impl Timers {
 
     /// The earliest deadline that somebody waits for.
     pub fn next_deadline(&self) -> Option<Nanos> {
-        let waiting = self.inner.waiting.borrow();
-        let mut heap = self.inner.heap.borrow_mut();
-        while let Some(Reverse((deadline, id))) = heap.peek() {
-            if waiting.contains_key(id) {
-                return Some(*deadline);
-            }
-            heap.pop();
-        }
-        None
+        self.inner.waiting.borrow().first_key_value().map(|((deadline, _), _)| *deadline)
     }
 
-    /// Resolves when a deadline earlier than [`Timers::next_deadline`] was added since this call.
-    pub fn earlier(&self) -> super::sync::Notified {
-        self.inner.earlier.notified()
-    }
-
-    /// Wakes all whose deadline is `now` or before.
+    /// Wakes all whose deadline is `now` or before, in the order of their deadlines.
     pub fn fire(&self, now: Nanos) {
-        loop {
-            let due = match self.inner.heap.borrow().peek() {
-                Some(Reverse((deadline, id))) if *deadline <= now => *id,
-                _ => return,
-            };
-            self.inner.heap.borrow_mut().pop();
-            let waker = self.inner.waiting.borrow_mut().remove(&due);
-            if let Some(waker) = waker {
+        while self.next_deadline().is_some_and(|deadline| deadline <= now) {
+            let first = self.inner.waiting.borrow_mut().pop_first();
+            if let Some((_, waker)) = first {
                 waker.wake();
             }
         }
@@ -79,19 +60,14 @@ impl Future for Sleep {
     type Output = ();
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let state = &self.timers.inner;
+        let mut waiting = state.waiting.borrow_mut();
         if self.id.get() == 0 {
-            let id = state.last.get() + 1;
-            state.last.set(id);
-            self.id.set(id);
-            let first = self.timers.next_deadline().is_none_or(|next| self.deadline < next);
-            state.waiting.borrow_mut().insert(id, cx.waker().clone());
-            state.heap.borrow_mut().push(Reverse((self.deadline, id)));
-            if first {
-                state.earlier.ring();
-            }
+            self.id.set(state.last.get() + 1);
+            state.last.set(self.id.get());
+            waiting.insert((self.deadline, self.id.get()), cx.waker().clone());
             return Poll::Pending;
         }
-        match state.waiting.borrow_mut().get_mut(&self.id.get()) {
+        match waiting.get_mut(&(self.deadline, self.id.get())) {
             Some(waker) => {
                 waker.clone_from(cx.waker());
                 Poll::Pending
@@ -103,7 +79,7 @@ impl Future for Sleep {
 
 impl Drop for Sleep {
     fn drop(&mut self) {
-        self.timers.inner.waiting.borrow_mut().remove(&self.id.get());
+        self.timers.inner.waiting.borrow_mut().remove(&(self.deadline, self.id.get()));
     }
 }
 
@@ -128,5 +104,6 @@ mod tests {
         timers.fire(Nanos(10));
         assert!(a.as_mut().poll(&mut cx).is_ready());
         assert_eq!(timers.next_deadline(), None);
+        assert!(timers.inner.waiting.borrow().is_empty(), "what was dropped is not kept");
     }
 }
