@@ -22,3 +22,15 @@ pub const REQUEST_BYTES_IN_FLIGHT: usize = 32 << 20;
 pub const BUS_CREDITS: usize = 1024;
 /// Records of the metadata log that one command may make, and that are appended as one batch.
 pub const METADATA_BATCH_RECORDS: usize = 10_000;
+/// While a flush is under way, a core gathers this many bytes before it begins to write the next round.
+pub const ROUND_BYTES: usize = 1 << 20;
+/// How long a core is quiet before the stable ends of its last round are written for their own sake.
+pub const MARK_DELAY: std::time::Duration = std::time::Duration::from_millis(200);
+/// Bytes of one read from disk for consumers, and of what is cached of such reads.
+pub const READ_WINDOW: usize = 512 << 10;
+/// Free bytes of a log directory's file system below which no more records are taken.
+pub const DISK_RESERVE: u64 = 256 << 20;
+/// Bytes of the indexes of finished segments that a core keeps.
+pub const INDEX_CACHE: usize = 8 << 20;
+/// Bytes that one batch may have when decompressed, where the broker looks into it.
+pub const DECOMPRESSED_MAX: usize = 128 << 20;

@@ -389,6 +389,27 @@ pub async fn either(a: impl Future<Output = ()>, b: impl Future<Output = ()>) {
     .await
 }
 
+/// Runs all of them at once and gives their results in order.
+pub async fn join_all<F: Future>(futures: impl IntoIterator<Item = F>) -> Vec<F::Output> {
+    let mut running: Vec<_> = futures.into_iter().map(|f| (Some(Box::pin(f)), None)).collect();
+    std::future::poll_fn(|cx| {
+        let mut pending = false;
+        for (future, output) in &mut running {
+            let Some(f) = future else { continue };
+            match f.as_mut().poll(cx) {
+                Poll::Ready(value) => {
+                    *output = Some(value);
+                    *future = None;
+                }
+                Poll::Pending => pending = true,
+            }
+        }
+        if pending { Poll::Pending } else { Poll::Ready(()) }
+    })
+    .await;
+    running.into_iter().map(|(_, output)| output.expect("all have ended")).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -6,6 +6,7 @@
 
 mod builder;
 mod compression;
+pub mod front;
 mod record;
 
 use std::fmt;

@@ -68,6 +68,13 @@ impl DiskControl {
         self.state.borrow_mut().broken = broken;
     }
 
+    /// Nothing fails any more of what was asked to.
+    pub fn mend(&self) {
+        let mut state = self.state.borrow_mut();
+        state.broken = false;
+        state.fail_at.clear();
+    }
+
     /// No operation ends before this point in the world's time.
     pub fn stall_until(&self, until: crate::reactor::Nanos) {
         self.state.borrow_mut().stalled_until = until.0;

@@ -1,0 +1,2 @@
+pub enum Command {}
+pub enum CommandReply {}

@@ -1,0 +1,255 @@
+//! Fetch on its shard: from memory at once, from files in a task of their own class.
+
+use std::ops::Range;
+use std::rc::Rc;
+
+use bytes::Bytes;
+
+use super::call::Responder;
+use super::messages::{FetchCall, FetchPart, FetchPartReply, ShardReply};
+use super::replica::Replica;
+use super::shard::Shard;
+use crate::limits::READ_WINDOW;
+use crate::log::ReadPlan;
+use crate::log::index;
+use crate::log::segment::{self, Kind};
+use crate::reactor::{ChunkSlice, Class, File};
+use crate::wire::batch::{BatchHeader, HEADER, front};
+use crate::wire::error::ErrorCode;
+
+/// A part that is answered, or what is to be read for it.
+enum Step {
+    Answered(FetchPartReply),
+    Read(FileRead),
+}
+
+/// A read of a file, as an owned plan.
+struct FileRead {
+    replica: Rc<Replica>,
+    offset: i64,
+    max_bytes: u64,
+    segment: i64,
+    /// Where to look; the beginning is to be asked of the index file first where `indexed` says so.
+    range: Range<u64>,
+    indexed: bool,
+    reply: FetchPartReply,
+}
+
+impl Shard {
+    /// Answers a fetch with what is there.
+    pub(super) fn fetch(self: &Rc<Shard>, call: FetchCall, responder: Responder) {
+        let mut left = call.max_bytes;
+        let mut found_any = false;
+        let mut steps = Vec::with_capacity(call.parts.len());
+        let mut reads = false;
+        for part in &call.parts {
+            // The first batch found is given whatever its size; after that, only what the limit leaves.
+            let room = if found_any { left.min(part.max_bytes) } else { part.max_bytes.min(left.max(1)) };
+            let step = self.fetch_part(part, room, found_any, call.read_committed);
+            match &step {
+                Step::Answered(reply) => {
+                    left = left.saturating_sub(reply.len());
+                    found_any |= !reply.is_empty();
+                }
+                Step::Read(read) => {
+                    left = left.saturating_sub(read.max_bytes as usize);
+                    found_any = true;
+                    reads = true;
+                }
+            }
+            steps.push(step);
+        }
+        if reads {
+            let shard = self.clone();
+            self.reactor.spawn(Class::Fetch, async move {
+                let mut replies = Vec::with_capacity(steps.len());
+                for step in steps {
+                    replies.push(match step {
+                        Step::Answered(reply) => reply,
+                        Step::Read(read) => shard.read_file(read).await,
+                    });
+                }
+                responder.answer(ShardReply::Fetch(replies));
+            });
+            return;
+        }
+        let answered = steps.into_iter().filter_map(|step| match step {
+            Step::Answered(reply) => Some(reply),
+            Step::Read(_) => None,
+        });
+        responder.answer(ShardReply::Fetch(answered.collect()));
+    }
+
+    fn fetch_part(&self, part: &FetchPart, room: usize, found_any: bool, read_committed: bool) -> Step {
+        let replica = match self.serving(part.id) {
+            Ok(replica) => replica,
+            Err(error) => return Step::Answered(FetchPartReply::failed(error)),
+        };
+        let step = replica.online(|online| {
+            let partition = &online.partition;
+            if let Err(error) = partition.check_epoch(part.current_leader_epoch) {
+                return Step::Answered(FetchPartReply::failed(error));
+            }
+            let mut reply = FetchPartReply {
+                error: ErrorCode::NONE,
+                high_watermark: partition.high_watermark(),
+                last_stable_offset: partition.last_stable_offset(),
+                log_start_offset: partition.log.start_offset(),
+                diverging: partition.diverges(part.last_fetched_epoch, part.offset),
+                records: Vec::new(),
+                more: false,
+            };
+            if reply.diverging.is_some() {
+                return Step::Answered(reply);
+            }
+            let plan = partition.read_plan(part.offset, read_committed, room as u64);
+            let replica = replica.clone();
+            let (offset, max_bytes) = (part.offset, room as u64);
+            match plan {
+                ReadPlan::OutOfRange => {
+                    let high_watermark = reply.high_watermark;
+                    let log_start_offset = reply.log_start_offset;
+                    reply = FetchPartReply::failed(ErrorCode::OFFSET_OUT_OF_RANGE);
+                    reply.high_watermark = high_watermark;
+                    reply.log_start_offset = log_start_offset;
+                    Step::Answered(reply)
+                }
+                ReadPlan::AtEnd => Step::Answered(reply),
+                _ if found_any && room == 0 => {
+                    reply.more = true;
+                    Step::Answered(reply)
+                }
+                ReadPlan::Memory(slices) => {
+                    reply.records = slices.into_iter().map(ChunkSlice::into_bytes).collect();
+                    Step::Answered(reply)
+                }
+                ReadPlan::File { segment, range } => {
+                    Step::Read(FileRead { replica, offset, max_bytes, segment, range, indexed: false, reply })
+                }
+                ReadPlan::Index { segment, end } => Step::Read(FileRead {
+                    replica,
+                    offset,
+                    max_bytes,
+                    segment,
+                    range: 0..end,
+                    indexed: true,
+                    reply,
+                }),
+            }
+        });
+        step.unwrap_or_else(|| Step::Answered(FetchPartReply::failed(ErrorCode::NOT_LEADER_OR_FOLLOWER)))
+    }
+
+    /// Reads a part from its file.
+    async fn read_file(self: &Rc<Shard>, read: FileRead) -> FetchPartReply {
+        let mut reply = read.reply.clone();
+        match self.read_records(&read).await {
+            Ok(records) => reply.records = records,
+            // Retention may have taken the segment while it was being read.
+            Err(_) if self.is_gone(&read) => reply = FetchPartReply::failed(ErrorCode::OFFSET_OUT_OF_RANGE),
+            Err(error) => {
+                let path = segment::file(&read.replica.dir, read.segment, Kind::Log);
+                tracing::error!("{}: a read for a consumer failed: {error}", path.display());
+                reply = FetchPartReply::failed(ErrorCode::KAFKA_STORAGE_ERROR);
+            }
+        }
+        reply
+    }
+
+    fn is_gone(&self, read: &FileRead) -> bool {
+        read.replica.gone.get()
+            || read.replica.online(|online| online.partition.log.segment(read.segment).is_none())
+                == Some(true)
+    }
+
+    async fn read_records(self: &Rc<Shard>, read: &FileRead) -> std::io::Result<Vec<Bytes>> {
+        let file = self.segment_file(&read.replica, read.segment).await?;
+        let mut position = read.range.start;
+        if read.indexed {
+            let path = segment::file(&read.replica.dir, read.segment, Kind::Index);
+            let entries = self.cache.index(read.replica.id, read.segment, &path).await?;
+            position = index::position_for(&entries, read.segment, read.offset);
+        }
+        let scan = FileScan {
+            shard: self,
+            replica: &read.replica,
+            segment: read.segment,
+            file,
+            end: read.range.end,
+        };
+        while let Some((header, size)) = scan.header(position).await? {
+            if header.base_offset + i64::from(header.last_offset_delta) >= read.offset {
+                let end = read.range.end.min(position + read.max_bytes.max(size));
+                let records = scan.slices(position..end).await?;
+                scan.read_ahead(end);
+                return Ok(records);
+            }
+            position += size;
+        }
+        Ok(Vec::new())
+    }
+}
+
+/// Reads the batches of one segment's file through the cache.
+pub(super) struct FileScan<'a> {
+    /// The shard.
+    pub shard: &'a Rc<Shard>,
+    /// The partition.
+    pub replica: &'a Rc<Replica>,
+    /// The segment's base offset.
+    pub segment: i64,
+    /// Its file.
+    pub file: File,
+    /// Up to where it may be read.
+    pub end: u64,
+}
+
+impl FileScan<'_> {
+    /// The header of the batch at a position and the batch's size, none at the end.
+    pub async fn header(&self, position: u64) -> std::io::Result<Option<(BatchHeader, u64)>> {
+        if position + HEADER as u64 > self.end {
+            return Ok(None);
+        }
+        let slices = self.slices(position..position + HEADER as u64).await?;
+        let header = match &slices[..] {
+            [whole] => front::peek(whole),
+            parts => front::peek(&parts.concat()),
+        };
+        header.map(|(header, size)| Some((header, size as u64))).map_err(|e| {
+            std::io::Error::new(
+                std::io::ErrorKind::InvalidData,
+                format!("no batch at position {position}: {e}"),
+            )
+        })
+    }
+
+    /// A range of the file.
+    pub async fn slices(&self, range: Range<u64>) -> std::io::Result<Vec<Bytes>> {
+        let mut slices = Vec::new();
+        let mut position = range.start;
+        while position < range.end {
+            let cache = &self.shard.cache;
+            let slice = cache.read(self.replica.id, self.segment, &self.file, position, self.end).await?;
+            let len = slice.len().min((range.end - position) as usize);
+            position += len as u64;
+            slices.push(slice.slice(0..len).into_bytes());
+        }
+        Ok(slices)
+    }
+
+    /// Begins to read the next window, for a consumer that reads on.
+    fn read_ahead(&self, position: u64) {
+        let next = (position / READ_WINDOW as u64 + 1) * READ_WINDOW as u64;
+        for from in [position, next] {
+            let (id, segment, end) = (self.replica.id, self.segment, self.end);
+            if from >= end || self.shard.cache.has(id, segment, from, end) {
+                continue;
+            }
+            let (shard, file) = (self.shard.clone(), self.file.clone());
+            self.shard.reactor.spawn(Class::Fetch, async move {
+                // If it fails, so will the read that needs it, and tell.
+                drop(shard.cache.read(id, segment, &file, from, end).await);
+            });
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! A partition comes to its core, changes, and goes.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::io;
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::messages::PartitionId;
+use super::open::{METADATA, OpenError, OpenRequest, Opened, Opener};
+use super::replica::{Online, RateMeter, Replica, State};
+use super::shard::Shard;
+use crate::log::{LogConfig, checkpoint, segment};
+use crate::partition::{AppendRules, Partition};
+use crate::reactor::Class;
+use crate::wire::error::ErrorCode;
+
+/// A partition as it is to be served.
+#[derive(Clone, Debug)]
+pub struct PartitionSpec {
+    /// The partition.
+    pub id: PartitionId,
+    /// The topic's name.
+    pub topic: Rc<str>,
+    /// The metadata offset at which this incarnation was created.
+    pub revision: i64,
+    /// The epoch under which this broker leads it.
+    pub leader_epoch: i32,
+    /// How its log is kept.
+    pub log: LogConfig,
+    /// What batches it takes.
+    pub rules: AppendRules,
+}
+
+/// What is known of a folder before it is opened.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Before {
+    /// Up to where the partition was durable.
+    pub mark: Option<i64>,
+    /// Whether the node was stopped cleanly.
+    pub clean: bool,
+    /// Whether the loss of acknowledged records is accepted.
+    pub accept_loss: bool,
+}
+
+impl Shard {
+    /// Begins to serve a partition: opens its folder beside the requests, which wait meanwhile.
+    pub fn open_partition(self: &Rc<Shard>, spec: PartitionSpec, before: Before) {
+        let dir = segment::partition_dir(&self.log_dir.path, &spec.topic, spec.id.partition);
+        let replica = Rc::new(Replica {
+            id: spec.id,
+            topic: spec.topic.clone(),
+            dir,
+            revision: spec.revision,
+            state: RefCell::new(State::Opening(Vec::new())),
+            gone: Cell::new(false),
+        });
+        self.insert(replica.clone());
+        let shard = self.clone();
+        self.reactor.spawn(Class::Background, async move {
+            let permit = shard.upkeep.acquire(1).await;
+            let opened = shard.open_folder(&replica, &spec, before).await;
+            drop(permit);
+            shard.opened(&replica, spec, opened);
+        });
+    }
+
+    async fn open_folder(
+        &self,
+        replica: &Replica,
+        spec: &PartitionSpec,
+        before: Before,
+    ) -> Result<Opened, OpenError> {
+        self.put_strangers_aside(replica).await?;
+        let request = OpenRequest {
+            id: spec.id,
+            dir: replica.dir.clone(),
+            config: spec.log.clone(),
+            mark: before.mark,
+            clean: before.clean,
+            accept_loss: before.accept_loss,
+        };
+        Opener::new(&self.reactor, &self.log_dir, &request).open().await
+    }
+
+    /// A folder of this name that belongs to another topic (one that was deleted while the broker was down, and
+    /// made again) is renamed, not touched.
+    async fn put_strangers_aside(&self, replica: &Replica) -> Result<(), OpenError> {
+        let disk = &self.log_dir.disk;
+        let path = replica.dir.join(METADATA);
+        let found = match disk.read(&path).await {
+            Ok(bytes) => checkpoint::decode_partition_metadata(&bytes)
+                .map_err(|why| OpenError::Damaged(format!("{}: {why}", path.display())))?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(error.into()),
+        };
+        if found == replica.id.topic {
+            return Ok(());
+        }
+        let aside = self.log_dir.path.join(format!("{}.{found}-stray", replica.name()));
+        let (dir, to) = (replica.dir.display(), aside.display());
+        tracing::warn!(
+            "{dir} belongs to the topic id {found}, which is not served any more: renamed to {to}"
+        );
+        disk.rename(&replica.dir, &aside).await?;
+        disk.sync_dir(&self.log_dir.path).await?;
+        Ok(())
+    }
+
+    fn opened(
+        self: &Rc<Shard>,
+        replica: &Rc<Replica>,
+        spec: PartitionSpec,
+        opened: Result<Opened, OpenError>,
+    ) {
+        if replica.gone.get() {
+            return;
+        }
+        let opened = match opened {
+            Ok(opened) => opened,
+            Err(error) => {
+                if let OpenError::Io(io) = &error {
+                    self.log_dir.fail(&format!("{} could not be opened", replica.name()), io);
+                }
+                tracing::error!("{} is offline: {error}", replica.name());
+                self.retire(replica, ErrorCode::KAFKA_STORAGE_ERROR, &error.to_string());
+                return;
+            }
+        };
+        self.marks.set(replica.id, opened.log.next_offset());
+        let online = Online {
+            partition: Partition::new(opened.log, spec.rules, spec.leader_epoch),
+            files: opened.files,
+            waiting: VecDeque::new(),
+            watches: Vec::new(),
+            dirty: false,
+            rate: RateMeter::default(),
+            upkeep: false,
+            unflushed: 0,
+        };
+        let before = replica.state.replace(State::Online(Box::new(online)));
+        if let State::Opening(queued) = before {
+            self.produce_queued(queued);
+        }
+        self.opened_one.ring();
+    }
+
+    /// Resolves when no partition is being opened any more.
+    pub async fn all_opened(&self) {
+        loop {
+            let opened_one = self.opened_one.notified();
+            if !self.replicas().iter().any(|r| matches!(&*r.state.borrow(), State::Opening(_))) {
+                return;
+            }
+            opened_one.await;
+        }
+    }
+
+    /// Takes up what has changed of a partition that is served.
+    pub fn update_partition(&self, spec: &PartitionSpec) {
+        let Some(replica) = self.replica(spec.id) else { return };
+        replica.online(|online| {
+            online.partition.set_rules(spec.rules.clone());
+            online.partition.log.set_config(spec.log.clone());
+            if spec.leader_epoch > online.partition.leader_epoch() {
+                online.partition.set_leader_epoch(spec.leader_epoch);
+            }
+        });
+    }
+
+    /// Ends a partition whose topic was deleted; its folder goes after `delay`.
+    pub fn delete_partition(self: &Rc<Shard>, id: PartitionId, delay: Duration) {
+        let Some(replica) = self.remove(id) else { return };
+        let shard = self.clone();
+        self.reactor.spawn(Class::Background, async move {
+            if let Err(error) = shard.delete_folder(&replica, delay).await {
+                tracing::error!("{}: the deleted topic's folder stays: {error}", replica.dir.display());
+            }
+        });
+    }
+}

@@ -1,0 +1,137 @@
+//! A log directory as one core sees it: its file system, its flusher, and whether it can still be trusted.
+
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use crate::log::growth::Durability;
+use crate::reactor::{Disk, DiskReport, File, Reactor};
+
+/// The clean file through which a whole round is flushed. It is never written, so its flush has nothing of its
+/// own to do but to empty the device's cache.
+const FLUSHER: &str = ".flusher";
+
+/// A log directory, on one core.
+pub struct LogDir {
+    /// Where it is.
+    pub path: PathBuf,
+    /// What its file system allows.
+    pub report: DiskReport,
+    /// Directory operations.
+    pub disk: Disk,
+    flusher: File,
+    failure: RefCell<Option<String>>,
+    full: Cell<bool>,
+}
+
+impl LogDir {
+    /// Opens a directory that exists and was examined.
+    pub async fn open(reactor: &Reactor, path: &Path, report: DiskReport) -> io::Result<LogDir> {
+        let disk = reactor.disk();
+        let flusher = disk.open(&path.join(FLUSHER), true).await?;
+        flusher.flush().await?;
+        disk.sync_dir(path).await?;
+        let (failure, full) = (RefCell::new(None), Cell::new(false));
+        Ok(LogDir { path: path.to_path_buf(), report, disk, flusher, failure, full })
+    }
+
+    /// Makes finished writes durable: all those into prepared blocks (`device`), and those of `files`.
+    pub async fn flush(&self, device: bool, files: &[File]) -> io::Result<()> {
+        // All are submitted before the first is awaited, and after every write of the round was seen finished.
+        let mut flushes: Vec<_> = files.iter().map(File::flush).collect();
+        if device {
+            flushes.push(self.flusher.flush());
+        }
+        for flush in flushes {
+            flush.await?;
+        }
+        Ok(())
+    }
+
+    /// Whether writes into prepared blocks may share a flush here.
+    pub fn shares_flush(&self) -> bool {
+        self.report.one_flush
+    }
+
+    /// Notes that a write or flush has failed: nothing is served from here any more.
+    pub fn fail(&self, what: &str, error: &io::Error) {
+        let message = format!("{}: {what}: {error}", self.path.display());
+        tracing::error!(
+            "log directory {message}. It is offline from now on: nothing in it is served or acknowledged. \
+             Mend the disk, then start the broker again"
+        );
+        self.failure.borrow_mut().get_or_insert(message);
+    }
+
+    /// Why the directory is offline, if it is.
+    pub fn failure(&self) -> Option<String> {
+        self.failure.borrow().clone()
+    }
+
+    /// Whether the directory is offline.
+    pub fn has_failed(&self) -> bool {
+        self.failure.borrow().is_some()
+    }
+
+    /// Whether there is too little room to take more records.
+    pub fn is_full(&self) -> bool {
+        self.full.get()
+    }
+
+    /// Looks at the free space: below `reserve`, no more records are taken until there is room again.
+    pub async fn look_at_space(&self, reserve: u64) {
+        let Ok(free) = self.disk.free_space(&self.path).await else { return };
+        let full = free < reserve;
+        if full != self.full.replace(full) {
+            let dir = self.path.display();
+            if full {
+                tracing::error!(
+                    "log directory {dir} is full: {free} bytes are left of the {reserve} that are kept in \
+                     reserve. Produce requests get KAFKA_STORAGE_ERROR until there is room: delete files, \
+                     shorten retention, or grow the disk"
+                );
+            } else {
+                tracing::info!("log directory {dir} has room again: {free} bytes free");
+            }
+        }
+    }
+}
+
+/// What a round has to flush.
+#[derive(Default)]
+pub struct FlushSet {
+    /// Whether a write went into prepared blocks.
+    pub device: bool,
+    files: Vec<(FileKey, File)>,
+}
+
+/// Names a segment's file.
+pub type FileKey = (crate::log::PartitionId, i64);
+
+impl FlushSet {
+    /// Notes a finished write.
+    pub fn add(&mut self, durability: Durability, key: FileKey, file: &File) {
+        match durability {
+            Durability::Device => self.device = true,
+            Durability::File if self.files.iter().any(|(k, _)| *k == key) => {}
+            Durability::File => self.files.push((key, file.clone())),
+        }
+    }
+
+    /// Takes in what another round has to flush.
+    pub fn merge(&mut self, other: FlushSet) {
+        self.device |= other.device;
+        self.files.extend(other.files);
+        self.files.sort_by_key(|(key, _)| *key);
+        self.files.dedup_by_key(|(key, _)| *key);
+    }
+
+    /// The files that need a flush of their own.
+    pub fn files(&self) -> Vec<File> {
+        self.files.iter().map(|(_, file)| file.clone()).collect()
+    }
+}
+
+/// Shared by all of a core's replicas in the directory.
+pub type SharedLogDir = Rc<LogDir>;

@@ -1,0 +1,185 @@
+//! The stable ends on disk: one core's two files, written with the rounds.
+
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::log_dir::FlushSet;
+use super::messages::PartitionId;
+use crate::collections::Map;
+use crate::limits::BLOCK;
+use crate::log::marks::{MarkWriter, Snapshot, read_file};
+use crate::reactor::sync::{Bell, Completion};
+use crate::reactor::{Disk, File, Reactor, Share};
+
+const PREFIX: &str = "stable-ends-";
+
+/// What all cores' files said when the node started.
+#[derive(Debug, Default)]
+pub struct FoundMarks {
+    /// Up to where each partition was durable.
+    pub marks: Map<PartitionId, i64>,
+    /// The highest generation of any file.
+    generation: u64,
+    /// The generation of each core's latest file.
+    by_core: Map<usize, u64>,
+}
+
+impl FoundMarks {
+    /// Reads the files of all cores, those of an earlier and larger number of cores too.
+    pub async fn read(disk: &Disk, log_dir: &Path) -> io::Result<FoundMarks> {
+        let mut found = FoundMarks::default();
+        let mut latest: Map<PartitionId, u64> = Map::default();
+        for entry in disk.list(log_dir).await? {
+            let Some(core) = parse_name(&entry.name) else { continue };
+            let Some(file) = read_file(&disk.read(&log_dir.join(&entry.name)).await?) else { continue };
+            found.generation = found.generation.max(file.generation);
+            let own = found.by_core.entry(core).or_default();
+            *own = file.generation.max(*own);
+            for (id, offset) in file.marks {
+                if latest.get(&id).is_none_or(|generation| *generation < file.generation) {
+                    latest.insert(id, file.generation);
+                    found.marks.insert(id, offset);
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// The generation that a core begins with: after all others, and not in the file that holds its latest.
+    fn first_generation(&self, core: usize) -> u64 {
+        let next = self.generation + 1;
+        match self.by_core.get(&core) {
+            Some(own) if own % 2 == next % 2 => next + 1,
+            _ => next,
+        }
+    }
+}
+
+fn name(core: usize, generation: u64) -> String {
+    format!("{PREFIX}{core}.{}", generation % 2)
+}
+
+fn parse_name(name: &str) -> Option<usize> {
+    let (core, parity) = name.strip_prefix(PREFIX)?.split_once('.')?;
+    ["0", "1"].contains(&parity).then(|| core.parse().ok())?
+}
+
+/// One core's stable ends.
+pub struct MarkFiles {
+    reactor: Reactor,
+    log_dir: PathBuf,
+    shared_flush: bool,
+    writer: RefCell<MarkWriter>,
+    file: RefCell<File>,
+    /// Whether the next generation is being begun.
+    busy: Cell<bool>,
+    /// Rung when the file is full.
+    full: Bell,
+}
+
+impl MarkFiles {
+    /// Begins a generation with the marks of the partitions that `mine` says are this core's.
+    pub async fn begin(
+        reactor: &Reactor,
+        log_dir: &Path,
+        shared_flush: bool,
+        found: &FoundMarks,
+        mine: impl Fn(PartitionId) -> bool,
+    ) -> io::Result<MarkFiles> {
+        let marks =
+            found.marks.iter().filter(|(id, _)| mine(**id)).map(|(id, offset)| (*id, *offset)).collect();
+        let (writer, snapshot) = MarkWriter::new(found.first_generation(reactor.core()), marks);
+        let file = write_snapshot(reactor, log_dir, snapshot).await?;
+        Ok(MarkFiles {
+            reactor: reactor.clone(),
+            log_dir: log_dir.to_path_buf(),
+            shared_flush,
+            writer: RefCell::new(writer),
+            file: RefCell::new(file),
+            busy: Cell::new(false),
+            full: Bell::default(),
+        })
+    }
+
+    /// Notes that a partition is durable below `offset`.
+    pub fn set(&self, id: PartitionId, offset: i64) {
+        self.writer.borrow_mut().set(id, offset);
+    }
+
+    /// Forgets a partition that was deleted.
+    pub fn remove(&self, id: PartitionId) {
+        self.writer.borrow_mut().remove(id);
+    }
+
+    /// Whether there is something to write, and a place to write it.
+    pub fn is_dirty(&self) -> bool {
+        !self.busy.get() && self.writer.borrow().is_dirty()
+    }
+
+    /// Writes what has changed along with a round.
+    pub fn submit(&self, writes: &mut Vec<Completion<io::Result<()>>>, flush: &mut FlushSet) {
+        if !self.is_dirty() {
+            return;
+        }
+        let mut writer = self.writer.borrow_mut();
+        if writer.is_full() {
+            self.busy.set(true);
+            self.full.ring();
+            return;
+        }
+        let blocks = writer.changed_blocks();
+        // Without memory for it the marks lag by a round more, which they may.
+        let Some(mut chunk) = self.reactor.pool().try_chunk(Share::Background, blocks * BLOCK) else {
+            return;
+        };
+        let (position, blocks) = writer.take_blocks();
+        blocks.iter().for_each(|block| chunk.append(block));
+        writes.push(self.file.borrow().write_at(chunk.freeze(), position));
+        // The file was written whole and flushed when its generation began. Where flushes are not shared, the
+        // marks are left to be flushed by the system: they may lag.
+        if self.shared_flush {
+            flush.device = true;
+        }
+    }
+
+    /// Begins a new generation each time the file is full.
+    pub async fn turn_over(&self) -> io::Result<()> {
+        loop {
+            let full = self.full.notified();
+            if !self.busy.get() {
+                full.await;
+                continue;
+            }
+            let snapshot = self.writer.borrow_mut().next_generation();
+            let file = write_snapshot(&self.reactor, &self.log_dir, snapshot).await?;
+            self.file.replace(file);
+            self.busy.set(false);
+        }
+    }
+}
+
+/// Writes a whole file, durably: the snapshot, and zeros behind it so that later blocks overwrite in place.
+async fn write_snapshot(reactor: &Reactor, log_dir: &Path, snapshot: Snapshot) -> io::Result<File> {
+    let disk = reactor.disk();
+    let file = disk.open(&log_dir.join(name(reactor.core(), snapshot.generation)), true).await?;
+    // The old content goes first: a block of two generations ago must not be taken for one of this.
+    file.truncate(0).await?;
+    file.flush().await?;
+    const STEP: usize = 64;
+    let total = snapshot.file_blocks as usize;
+    for first in (0..total).step_by(STEP) {
+        let count = STEP.min(total - first);
+        let mut chunk = reactor.pool().chunk(Share::Background, count * BLOCK).await;
+        for block in first..first + count {
+            match snapshot.blocks.get(block) {
+                Some(bytes) => chunk.append(bytes),
+                None => chunk.append(&[0; BLOCK]),
+            }
+        }
+        file.write_at(chunk.freeze(), (first * BLOCK) as u64).await?;
+    }
+    file.flush().await?;
+    disk.sync_dir(log_dir).await?;
+    Ok(file)
+}

@@ -1,0 +1,219 @@
+//! What cores say to one another: one message per (request, shard), and one back.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::controller::Image;
+pub use crate::log::PartitionId;
+use crate::reactor::{Accepted, Nanos};
+use crate::wire::error::ErrorCode;
+
+use super::controller::{Command, CommandReply};
+
+/// A message on the bus.
+pub enum ToCore {
+    /// Work for the receiving core's shard; the answer goes back under `token`.
+    Call {
+        /// The caller's name for it.
+        token: u64,
+        /// What to do.
+        request: ShardRequest,
+    },
+    /// The answer to a call of the receiving core.
+    Reply {
+        /// What the caller named it.
+        token: u64,
+        /// The answer.
+        reply: ShardReply,
+    },
+    /// A connection for the receiving core to serve, accepted on the listener of this index.
+    Connection(Accepted, usize),
+    /// The cluster's metadata as of now. The receiving core answers with [`ToCore::ImageSeen`] once its APIs
+    /// go by it.
+    Image(Arc<Image>),
+    /// The sending core goes by this version of the image.
+    ImageSeen(u64),
+}
+
+/// What a shard is asked.
+pub enum ShardRequest {
+    /// Append batches.
+    Produce(ProduceCall),
+    /// Read what is there, at once.
+    Fetch(FetchCall),
+    /// Answer when there is more to read.
+    Watch(WatchCall),
+    /// Look offsets up.
+    ListOffsets(Vec<ListOffsetsPart>),
+    /// A command for the controller; sent to the controller's core only.
+    Command(Command),
+}
+
+/// What a shard answers, to each request its own.
+pub enum ShardReply {
+    /// To [`ShardRequest::Produce`], in the order of its parts.
+    Produce(Vec<ProducePartReply>),
+    /// To [`ShardRequest::Fetch`], in the order of its parts.
+    Fetch(Vec<FetchPartReply>),
+    /// To [`ShardRequest::Watch`].
+    Watch,
+    /// To [`ShardRequest::ListOffsets`], in the order of its parts.
+    ListOffsets(Vec<ListOffsetsReply>),
+    /// To [`ShardRequest::Command`].
+    Command(CommandReply),
+}
+
+/// Batches for several partitions of one shard.
+pub struct ProduceCall {
+    /// Answer when appended and durable here (1), on every in-sync replica (-1), or as soon as appended (0).
+    pub acks: i16,
+    /// When to give up waiting for replicas.
+    pub deadline: Nanos,
+    /// One batch each.
+    pub parts: Vec<ProducePart>,
+}
+
+/// One batch for one partition.
+pub struct ProducePart {
+    /// The partition.
+    pub id: PartitionId,
+    /// Exactly one record batch whose length, magic and checksum were found right.
+    pub batch: Bytes,
+}
+
+/// What became of one batch.
+#[derive(Clone, Debug)]
+pub struct ProducePartReply {
+    /// None if it was appended (and is as durable as was asked).
+    pub error: ErrorCode,
+    /// What to tell a person, where there is more to say than the code does.
+    pub message: Option<String>,
+    /// The first record's offset, -1 on error.
+    pub base_offset: i64,
+    /// The time of the append where the topic has `LogAppendTime`, else -1.
+    pub log_append_time: i64,
+    /// The log's start, -1 on error.
+    pub log_start_offset: i64,
+}
+
+impl ProducePartReply {
+    /// An answer that nothing was appended.
+    pub fn failed(error: ErrorCode, message: Option<String>) -> Self {
+        ProducePartReply { error, message, base_offset: -1, log_append_time: -1, log_start_offset: -1 }
+    }
+}
+
+/// Reads of several partitions of one shard.
+pub struct FetchCall {
+    /// Up to the last stable offset only, and with the aborted transactions.
+    pub read_committed: bool,
+    /// Bytes for all parts together; the first batch found is given whatever its size.
+    pub max_bytes: usize,
+    /// In the order in which the bytes are to be spent.
+    pub parts: Vec<FetchPart>,
+}
+
+/// A read of one partition.
+#[derive(Clone, Debug)]
+pub struct FetchPart {
+    /// The partition.
+    pub id: PartitionId,
+    /// From which offset on.
+    pub offset: i64,
+    /// Bytes for this partition.
+    pub max_bytes: usize,
+    /// The leader epoch that the client goes by, -1 for none.
+    pub current_leader_epoch: i32,
+    /// The epoch of the last record that the client has, -1 for none.
+    pub last_fetched_epoch: i32,
+}
+
+/// What was read of one partition.
+#[derive(Clone, Debug)]
+pub struct FetchPartReply {
+    /// Why nothing was read, or none.
+    pub error: ErrorCode,
+    /// -1 on error.
+    pub high_watermark: i64,
+    /// -1 on error.
+    pub last_stable_offset: i64,
+    /// -1 on error.
+    pub log_start_offset: i64,
+    /// Where the client's log parts from this one, if it does: the epoch and its end offset.
+    pub diverging: Option<(i32, i64)>,
+    /// Batches, beginning with the one that holds the offset; the last may be cut short.
+    pub records: Vec<Bytes>,
+    /// Whether a read of more would have given more.
+    pub more: bool,
+}
+
+impl FetchPartReply {
+    /// An answer that nothing could be read.
+    pub fn failed(error: ErrorCode) -> Self {
+        FetchPartReply {
+            error,
+            high_watermark: -1,
+            last_stable_offset: -1,
+            log_start_offset: -1,
+            diverging: None,
+            records: Vec::new(),
+            more: false,
+        }
+    }
+
+    /// How many bytes of records there are.
+    pub fn len(&self) -> usize {
+        self.records.iter().map(Bytes::len).sum()
+    }
+
+    /// Whether there are no records.
+    pub fn is_empty(&self) -> bool {
+        self.records.is_empty()
+    }
+}
+
+/// Tells when there is more to read: answered once these partitions of the shard together hold `bytes` more
+/// than when the offsets were looked at, or one of them can no longer be read here, or at the deadline.
+pub struct WatchCall {
+    /// Partitions and the high watermark that the caller has seen of each.
+    pub parts: Vec<(PartitionId, i64)>,
+    /// How much more there is to be; at least 1.
+    pub bytes: usize,
+    /// When to answer in any case.
+    pub deadline: Nanos,
+}
+
+/// A question for an offset.
+#[derive(Clone, Debug)]
+pub struct ListOffsetsPart {
+    /// The partition.
+    pub id: PartitionId,
+    /// A time in milliseconds, or -1 latest, -2 earliest, -3 the record with the largest timestamp,
+    /// -4 earliest local, -5 latest tiered, -6 earliest pending upload.
+    pub timestamp: i64,
+    /// The leader epoch that the client goes by, -1 for none.
+    pub current_leader_epoch: i32,
+    /// Whether "latest" is the last stable offset.
+    pub read_committed: bool,
+}
+
+/// An offset.
+#[derive(Clone, Debug)]
+pub struct ListOffsetsReply {
+    /// Why there is none.
+    pub error: ErrorCode,
+    /// Its record's timestamp, -1 for none.
+    pub timestamp: i64,
+    /// The offset, -1 for none.
+    pub offset: i64,
+    /// The epoch of its record, -1 for none.
+    pub leader_epoch: i32,
+}
+
+impl ListOffsetsReply {
+    /// An answer without an offset.
+    pub fn failed(error: ErrorCode) -> Self {
+        ListOffsetsReply { error, timestamp: -1, offset: -1, leader_epoch: -1 }
+    }
+}

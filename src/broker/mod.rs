@@ -1,0 +1,19 @@
+//! A node: shards, the bus, connections, one file per API, start and stop.
+
+pub mod boot;
+pub mod call;
+pub mod controller;
+pub mod fetch;
+pub mod flush;
+pub mod lifecycle;
+pub mod list_offsets;
+pub mod log_dir;
+pub mod marks;
+pub mod messages;
+pub mod open;
+pub mod produce;
+pub mod read_cache;
+pub mod replica;
+pub mod shard;
+pub mod upkeep;
+pub mod watch;

@@ -1,0 +1,379 @@
+//! Opening a partition's folder: what is there, what of it stands, and making sure that the rest stays down.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::log_dir::LogDir;
+use super::messages::PartitionId;
+use super::replica::SegmentFile;
+use crate::limits::BLOCK;
+use crate::log::epochs::Epochs;
+use crate::log::growth::Growth;
+use crate::log::index::SegmentIndex;
+use crate::log::recovery::{End, Progress, Scan, verdict};
+use crate::log::segment::{self, Kind};
+use crate::log::tail::Tail;
+use crate::log::{Log, LogConfig, Segment, checkpoint};
+use crate::reactor::{ChunkSlice, File, Reactor, Share};
+
+/// The name of the file that holds the leader epochs.
+pub const EPOCHS: &str = "leader-epoch-checkpoint";
+/// The name of the file that holds the topic's id.
+pub const METADATA: &str = "partition.metadata";
+/// Bytes read at once while a segment is scanned.
+const READ: usize = 1 << 20;
+const BLOCK64: u64 = BLOCK as u64;
+
+/// What is to be opened.
+pub struct OpenRequest {
+    /// The partition.
+    pub id: PartitionId,
+    /// Its folder.
+    pub dir: PathBuf,
+    /// Its configuration.
+    pub config: LogConfig,
+    /// Up to where it was durable, as the stable ends tell.
+    pub mark: Option<i64>,
+    /// Whether the node was stopped cleanly, so that nothing need be scanned.
+    pub clean: bool,
+    /// Whether the loss of acknowledged records is accepted.
+    pub accept_loss: bool,
+}
+
+/// A log that is ready.
+pub struct Opened {
+    /// The log.
+    pub log: Log,
+    /// The file of the active segment, and of those that are not finished.
+    pub files: BTreeMap<i64, SegmentFile>,
+    /// Bytes that were scanned.
+    pub scanned: u64,
+}
+
+/// Why a partition does not open.
+#[derive(Debug)]
+pub enum OpenError {
+    /// The disk said no.
+    Io(io::Error),
+    /// What is on the disk is not what was acknowledged; the text says where and what to do.
+    Damaged(String),
+}
+
+impl From<io::Error> for OpenError {
+    fn from(error: io::Error) -> Self {
+        OpenError::Io(error)
+    }
+}
+
+impl std::fmt::Display for OpenError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            OpenError::Io(error) => error.fmt(f),
+            OpenError::Damaged(what) => what.fmt(f),
+        }
+    }
+}
+
+/// Opens a partition's folder, or makes it.
+pub struct Opener<'a> {
+    reactor: &'a Reactor,
+    log_dir: &'a LogDir,
+    request: &'a OpenRequest,
+    now_ms: i64,
+}
+
+/// A segment's files, as found.
+struct Found {
+    base_offset: i64,
+    size: u64,
+    indexed: bool,
+}
+
+/// A segment as the scan left it.
+struct Scanned {
+    file: File,
+    scan: Scan,
+    size: u64,
+    end: End,
+}
+
+impl<'a> Opener<'a> {
+    /// For one folder.
+    pub fn new(reactor: &'a Reactor, log_dir: &'a LogDir, request: &'a OpenRequest) -> Self {
+        Opener { reactor, log_dir, request, now_ms: reactor.wall_clock_ms() }
+    }
+
+    /// Opens it.
+    pub async fn open(&self) -> Result<Opened, OpenError> {
+        let found = self.look().await?;
+        if found.is_empty() {
+            self.refuse_loss(0, "the folder holds no segment")?;
+            return Ok(self.make().await?);
+        }
+        let epochs = self.read_epochs().await?;
+        let last = found.len() - 1;
+        let first_to_scan = match self.request.clean {
+            true => last,
+            false => found.iter().position(|segment| !segment.indexed).unwrap_or(last),
+        };
+        let mut segments: Vec<Segment> =
+            found[..first_to_scan].iter().map(|f| Segment::finished(f.base_offset, f.size)).collect();
+        let (scanned, beyond) = self.scan_from(&found[first_to_scan..], &epochs).await?;
+        let newest = scanned.last().expect("the last segment is always scanned");
+        self.judge(newest)?;
+        let next_offset = newest.scan.next_offset();
+        let tail = self.erase_beyond(newest, beyond).await?;
+        for scanned in &scanned {
+            self.make_durable(scanned).await?;
+        }
+
+        let epochs = join_epochs(epochs, &scanned);
+        let bytes = scanned.iter().map(|s| s.scan.position()).sum();
+        let mut files = BTreeMap::new();
+        let count = scanned.len();
+        let mut tail = Some(tail);
+        for (i, scanned) in scanned.into_iter().enumerate() {
+            let (base, end) = (scanned.scan.base_offset(), scanned.scan.position());
+            let growth = Growth::new(self.log_dir.shares_flush(), end, self.request.config.segment_bytes);
+            files.insert(base, SegmentFile { file: scanned.file, growth });
+            segments.push(match tail.take_if(|_| i + 1 == count) {
+                Some(tail) => Segment::active(base, tail, scanned.scan.index, self.now_ms),
+                None => Segment::scanned(base, end, scanned.scan.index),
+            });
+        }
+        let start = segments[0].base_offset;
+        let log = Log::new(segments, start, next_offset, epochs, self.request.config.clone());
+        Ok(Opened { log, files, scanned: bytes })
+    }
+
+    /// The segments in the folder, oldest first; none where there is no folder yet.
+    async fn look(&self) -> io::Result<Vec<Found>> {
+        let entries = match self.log_dir.disk.list(&self.request.dir).await {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(error),
+        };
+        let mut found: BTreeMap<i64, Found> = BTreeMap::new();
+        for entry in entries.iter().filter(|entry| !entry.is_dir) {
+            if let Some((base_offset, Kind::Log)) = segment::parse_name(&entry.name) {
+                found.insert(base_offset, Found { base_offset, size: entry.len, indexed: false });
+            }
+        }
+        for entry in &entries {
+            if let Some((base_offset, Kind::Index)) = segment::parse_name(&entry.name)
+                && let Some(segment) = found.get_mut(&base_offset)
+            {
+                segment.indexed = true;
+            }
+        }
+        Ok(found.into_values().collect())
+    }
+
+    /// Makes the folder with an empty first segment, durably.
+    async fn make(&self) -> io::Result<Opened> {
+        let (disk, dir) = (&self.log_dir.disk, &self.request.dir);
+        disk.create_dirs(dir).await?;
+        let metadata = checkpoint::encode_partition_metadata(self.request.id.topic);
+        disk.replace(&dir.join(METADATA), metadata).await?;
+        let file = disk.open(&segment::file(dir, 0, Kind::Log), true).await?;
+        disk.sync_dir(dir).await?;
+        disk.sync_dir(&self.log_dir.path).await?;
+        let config = self.request.config.clone();
+        let growth = Growth::new(self.log_dir.shares_flush(), 0, config.segment_bytes);
+        let active = Segment::active(0, Tail::new(0, None), SegmentIndex::default(), self.now_ms);
+        let log = Log::new(vec![active], 0, 0, Epochs::default(), config);
+        Ok(Opened { log, files: [(0, SegmentFile { file, growth })].into(), scanned: 0 })
+    }
+
+    async fn read_epochs(&self) -> Result<Epochs, OpenError> {
+        let path = self.request.dir.join(EPOCHS);
+        match self.log_dir.disk.read(&path).await {
+            Ok(bytes) => match checkpoint::decode_epochs(&bytes) {
+                Ok(entries) => Ok(Epochs::new(entries)),
+                Err(why) => Err(OpenError::Damaged(format!("{}: {why}", path.display()))),
+            },
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Epochs::default()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Scans segments, oldest first, as far as they follow one another. Gives those that stand, and the base
+    /// offsets of those that lie beyond the log's end.
+    async fn scan_from(
+        &self,
+        found: &[Found],
+        epochs: &Epochs,
+    ) -> Result<(Vec<Scanned>, Vec<i64>), OpenError> {
+        let mut scanned: Vec<Scanned> = Vec::new();
+        for (i, segment) in found.iter().enumerate() {
+            if let Some(before) = scanned.last()
+                && before.scan.next_offset() != segment.base_offset
+            {
+                return Ok((scanned, found[i..].iter().map(|f| f.base_offset).collect()));
+            }
+            let epoch = match scanned.last() {
+                Some(before) => before.scan.epoch(),
+                None => epochs.at(segment.base_offset - 1).unwrap_or(-1),
+            };
+            scanned.push(self.scan(segment, epoch).await?);
+        }
+        Ok((scanned, Vec::new()))
+    }
+
+    /// Scans one segment to its end.
+    async fn scan(&self, found: &Found, epoch: i32) -> io::Result<Scanned> {
+        let interval = self.request.config.index_interval_bytes;
+        let file = self.log_dir.disk.open(&self.path(found.base_offset), false).await?;
+        let mut scan = match self.trusted_index(found).await {
+            Some(index) => Scan::resume(found.base_offset, index, interval),
+            None => Scan::new(found.base_offset, epoch, self.request.mark.unwrap_or(0), interval),
+        };
+        let mut wanted = READ;
+        loop {
+            let from = scan.position() - scan.position() % BLOCK64;
+            let skip = (scan.position() - from) as usize;
+            let left = found.size - scan.position();
+            let len = (skip as u64 + left.min(wanted as u64)).max(1) as usize;
+            let chunk = self.reactor.pool().chunk(Share::Background, len).await;
+            let chunk = file.read_at(chunk, from).await?;
+            let bytes = chunk.get(skip..).unwrap_or_default();
+            let bytes = &bytes[..bytes.len().min(left as usize)];
+            match scan.feed(bytes, left) {
+                Progress::Needs(more) => wanted = more.max(READ),
+                Progress::Ended(end) => return Ok(Scanned { file, scan, size: found.size, end }),
+            }
+        }
+    }
+
+    /// The index of a segment that was stopped cleanly.
+    async fn trusted_index(&self, found: &Found) -> Option<SegmentIndex> {
+        if !self.request.clean || !found.indexed {
+            return None;
+        }
+        let disk = &self.log_dir.disk;
+        let offsets =
+            disk.read(&segment::file(&self.request.dir, found.base_offset, Kind::Index)).await.ok()?;
+        let times =
+            disk.read(&segment::file(&self.request.dir, found.base_offset, Kind::TimeIndex)).await.ok()?;
+        SegmentIndex::from_files(&offsets, &times).filter(|index| index.last_position() < found.size)
+    }
+
+    /// Whether the log may end where the scan ended.
+    fn judge(&self, newest: &Scanned) -> Result<(), OpenError> {
+        let why = match &newest.end {
+            End::Clean if self.request.clean && newest.scan.position() != newest.size => {
+                "zeros in the middle"
+            }
+            End::Clean => "nothing but zeros or the file's end",
+            End::Broken(why) => why.as_str(),
+        };
+        let (path, position) = (self.path(newest.scan.base_offset()), newest.scan.position());
+        let place = format!("{} at position {position}: {why}", path.display());
+        self.refuse_loss(newest.scan.next_offset(), &place)
+    }
+
+    fn refuse_loss(&self, end_offset: i64, place: &str) -> Result<(), OpenError> {
+        let Err(damage) = verdict(end_offset, self.request.mark) else { return Ok(()) };
+        let (end, mark) = (damage.end_offset, damage.mark);
+        let name = self.request.dir.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let what = format!(
+            "{name}: the records from offset {end} to {} were durable and are damaged or gone ({place}). Nothing \
+             was changed. Restore the files from a copy; or, to go on without these records, start once with \
+             --accept-loss {name}",
+            mark - 1
+        );
+        if self.request.accept_loss {
+            tracing::warn!("{what}. The loss is accepted by --accept-loss: the log goes on at offset {end}");
+            return Ok(());
+        }
+        Err(OpenError::Damaged(what))
+    }
+
+    /// Erases everything past the log's end, and gives the tail to go on with. Durable once the file is flushed.
+    ///
+    /// Shortening the file does it for whole blocks; the last, unfinished block is written anew
+    /// with zeros behind the end. Without this, a batch of the old tail could stand up again after another
+    /// crash, behind new batches that happen to end where it begins.
+    async fn erase_beyond(&self, newest: &Scanned, beyond: Vec<i64>) -> io::Result<Tail> {
+        let (disk, dir) = (&self.log_dir.disk, &self.request.dir);
+        for base in &beyond {
+            for kind in Kind::ALL {
+                remove_if_there(self.log_dir, &segment::file(dir, *base, kind)).await?;
+            }
+        }
+        let base = newest.scan.base_offset();
+        let end = newest.scan.position();
+        // The index files of a clean stop: from here on they would be out of date, and an index file is the
+        // sign of a finished segment.
+        for kind in [Kind::Index, Kind::TimeIndex] {
+            remove_if_there(self.log_dir, &segment::file(dir, base, kind)).await?;
+        }
+        disk.sync_dir(dir).await?;
+        let last_block = self.last_block(&newest.file, end).await?;
+        if let Some(block) = &last_block {
+            let mut padded = self.reactor.pool().chunk(Share::Background, BLOCK).await;
+            padded.append(block);
+            padded.pad_to(BLOCK);
+            newest.file.write_at(padded.freeze(), end - end % BLOCK64).await?;
+        }
+        newest.file.truncate(end.next_multiple_of(BLOCK64)).await?;
+        if newest.size > end && newest.end != End::Clean {
+            let path = self.path(base);
+            tracing::info!("{}: a torn tail was cut off at position {end}", path.display());
+        }
+        Ok(Tail::new(end, last_block))
+    }
+
+    /// Makes durable what stands, for from here on it is served. After the death of the process alone some of it
+    /// may never have been flushed; and if it died of a flush that failed, the system may hold it for clean, and
+    /// flush nothing. So what is above the mark is written once more. The flush also makes the erasing durable.
+    async fn make_durable(&self, scanned: &Scanned) -> io::Result<()> {
+        let doubtful = scanned.scan.doubtful();
+        let mut from = doubtful.start - doubtful.start % BLOCK64;
+        let end = doubtful.end.next_multiple_of(BLOCK64);
+        while from < end && !doubtful.is_empty() {
+            let len = (end - from).min(READ as u64) as usize;
+            let chunk = self.reactor.pool().chunk(Share::Background, len).await;
+            let mut chunk = scanned.file.read_at(chunk, from).await?;
+            chunk.pad_to(BLOCK);
+            let len = chunk.len().min(len);
+            scanned.file.write_at(chunk.slice(0..len), from).await?;
+            from += len as u64;
+        }
+        scanned.file.flush().await
+    }
+
+    /// What the file holds of the unfinished block before `end`.
+    async fn last_block(&self, file: &File, end: u64) -> io::Result<Option<ChunkSlice>> {
+        let unfinished = (end % BLOCK64) as usize;
+        if unfinished == 0 {
+            return Ok(None);
+        }
+        let chunk = self.reactor.pool().chunk(Share::Background, BLOCK).await;
+        let chunk = file.read_at(chunk, end - unfinished as u64).await?;
+        Ok(Some(chunk.slice(0..unfinished)))
+    }
+
+    fn path(&self, base_offset: i64) -> PathBuf {
+        segment::file(&self.request.dir, base_offset, Kind::Log)
+    }
+}
+
+/// The epochs of the checkpoint, and those that the scan met.
+fn join_epochs(epochs: Epochs, scanned: &[Scanned]) -> Epochs {
+    let from_scan = scanned.iter().flat_map(|s| s.scan.epochs.iter().copied());
+    let mut all = Epochs::new(epochs.entries().iter().copied().chain(from_scan));
+    if let Some(last) = scanned.last() {
+        all.cut(last.scan.next_offset());
+    }
+    all
+}
+
+/// Removes a file; it is no error if there is none.
+pub async fn remove_if_there(log_dir: &LogDir, path: &Path) -> io::Result<()> {
+    match log_dir.disk.remove_file(path).await {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}

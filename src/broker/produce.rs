@@ -1,0 +1,292 @@
+//! Produce on its shard: admit, append, and wait for the high watermark.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+use super::call::Responder;
+use super::messages::{ProduceCall, ProducePart, ProducePartReply, ShardReply};
+use super::replica::{Online, Replica, State};
+use super::shard::Shard;
+use crate::reactor::sync::either;
+use crate::reactor::{Chunk, Share};
+use crate::wire::error::ErrorCode;
+
+/// A produce call that has begun: answered when none of its parts waits any more.
+pub struct Pending {
+    acks: i16,
+    replies: RefCell<Vec<ProducePartReply>>,
+    open: Cell<usize>,
+    responder: RefCell<Option<Responder>>,
+}
+
+impl Pending {
+    fn new(parts: usize, acks: i16, responder: Responder) -> Rc<Pending> {
+        let unanswered = ProducePartReply::failed(ErrorCode::UNKNOWN_SERVER_ERROR, None);
+        Rc::new(Pending {
+            acks,
+            replies: RefCell::new(vec![unanswered; parts]),
+            open: Cell::new(parts),
+            responder: RefCell::new(Some(responder)),
+        })
+    }
+
+    fn settle(&self, index: usize, reply: ProducePartReply) {
+        self.replies.borrow_mut()[index] = reply;
+        self.done();
+    }
+
+    /// One part more has its final answer.
+    fn done(&self) {
+        self.open.set(self.open.get() - 1);
+        if self.open.get() == 0
+            && let Some(responder) = self.responder.borrow_mut().take()
+        {
+            responder.answer(ShardReply::Produce(self.replies.take()));
+        }
+    }
+
+    /// The part's records are as durable as was asked for.
+    pub fn acknowledge(&self) {
+        self.done();
+    }
+
+    /// The part of this index comes to nothing.
+    pub fn fail(&self, index: usize, error: ErrorCode, why: &str) {
+        self.settle(index, ProducePartReply::failed(error, Some(why.to_string())));
+    }
+}
+
+/// A produce call that waits for memory, from the part on that found none.
+pub struct Parked {
+    parts: std::vec::IntoIter<ProducePart>,
+    next: Option<ProducePart>,
+    index: usize,
+    wants: usize,
+    chunk: Option<Chunk>,
+    pending: Rc<Pending>,
+}
+
+impl Parked {
+    fn new(parts: Vec<ProducePart>, index: usize, pending: Rc<Pending>) -> Parked {
+        Parked { parts: parts.into_iter(), next: None, index, wants: 0, chunk: None, pending }
+    }
+
+    /// Answers all that has not been begun with this error.
+    pub fn fail(self, error: ErrorCode, why: &str) {
+        let left = self.next.into_iter().chain(self.parts).count();
+        for index in self.index..self.index + left {
+            self.pending.fail(index, error, why);
+        }
+    }
+}
+
+/// What became of an attempt to append.
+enum Attempt {
+    Settled,
+    /// A chunk of this size is needed first.
+    NeedsChunk(usize, ProducePart),
+}
+
+impl Shard {
+    /// Appends the call's batches in order; behind those that wait for memory, if any do.
+    pub(super) fn produce(self: &Rc<Shard>, call: ProduceCall, responder: Responder) {
+        if call.parts.is_empty() {
+            return responder.answer(ShardReply::Produce(Vec::new()));
+        }
+        let pending = Pending::new(call.parts.len(), call.acks, responder);
+        self.run_or_park(Parked::new(call.parts, 0, pending));
+    }
+
+    /// Appends what was asked for while the partition's log was being opened.
+    pub(super) fn produce_queued(self: &Rc<Shard>, queued: Vec<(ProducePart, Rc<Pending>, usize)>) {
+        for (part, pending, index) in queued {
+            self.run_or_park(Parked::new(vec![part], index, pending));
+        }
+    }
+
+    fn run_or_park(self: &Rc<Shard>, parked: Parked) {
+        if !self.parked.borrow().is_empty() {
+            self.park(parked);
+        } else if let Some(parked) = self.run_produce(parked) {
+            self.park(parked);
+        }
+    }
+
+    fn park(&self, parked: Parked) {
+        self.parked.borrow_mut().push_back(parked);
+        self.parked_one.ring();
+    }
+
+    /// Goes on with a call; gives it back where memory is wanting.
+    fn run_produce(self: &Rc<Shard>, mut call: Parked) -> Option<Parked> {
+        while let Some(part) = call.next.take().or_else(|| call.parts.next()) {
+            let chunk = call.chunk.take();
+            match self.append_part(part, call.index, &call.pending, chunk) {
+                Attempt::Settled => call.index += 1,
+                Attempt::NeedsChunk(size, part) => {
+                    call.next = Some(part);
+                    call.wants = size;
+                    return Some(call);
+                }
+            }
+        }
+        None
+    }
+
+    fn append_part(
+        self: &Rc<Shard>,
+        part: ProducePart,
+        index: usize,
+        pending: &Rc<Pending>,
+        chunk: Option<Chunk>,
+    ) -> Attempt {
+        let Some(replica) = self.replica(part.id) else {
+            pending.fail(index, ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, "the partition is not here");
+            return Attempt::Settled;
+        };
+        if self.is_stopping() {
+            pending.fail(index, ErrorCode::NOT_LEADER_OR_FOLLOWER, "the broker is stopping");
+            return Attempt::Settled;
+        }
+        if self.log_dir.is_full() {
+            pending.fail(index, ErrorCode::KAFKA_STORAGE_ERROR, "the disk is full");
+            return Attempt::Settled;
+        }
+        let mut state = replica.state.borrow_mut();
+        match &mut *state {
+            State::Opening(queued) => queued.push((part, pending.clone(), index)),
+            State::Offline(error, why) => pending.fail(index, *error, why),
+            State::Online(online) => {
+                return self.append_online(&replica, online, part, index, pending, chunk);
+            }
+        }
+        Attempt::Settled
+    }
+
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the pieces of one append, split from what finds the replica"
+    )]
+    fn append_online(
+        self: &Rc<Shard>,
+        replica: &Rc<Replica>,
+        online: &mut Online,
+        part: ProducePart,
+        index: usize,
+        pending: &Rc<Pending>,
+        chunk: Option<Chunk>,
+    ) -> Attempt {
+        let now_ms = self.reactor.wall_clock_ms();
+        let partition = &mut online.partition;
+        let admitted = match partition.admit(&part.batch, now_ms) {
+            Ok(admitted) => admitted,
+            Err(reject) => {
+                pending.settle(index, ProducePartReply::failed(reject.error, Some(reject.message)));
+                return Attempt::Settled;
+            }
+        };
+        if partition.must_roll(&admitted, part.batch.len(), now_ms) {
+            partition.log.roll(now_ms);
+        }
+        let chunk = match partition.log.needs_chunk(part.batch.len()) {
+            None => None,
+            Some(size) => match chunk
+                .filter(|c| c.capacity() >= size)
+                .or_else(|| self.find_chunk(size, replica, online))
+            {
+                Some(chunk) => {
+                    self.chunks.borrow_mut().push_back(replica.clone());
+                    Some(chunk)
+                }
+                None => return Attempt::NeedsChunk(size, part),
+            },
+        };
+        let appended = online.partition.append(&admitted, &part.batch, chunk);
+        online.rate.add(part.batch.len() as u64, self.reactor.now());
+        pending.replies.borrow_mut()[index] = ProducePartReply {
+            error: ErrorCode::NONE,
+            message: None,
+            base_offset: appended.base_offset,
+            log_append_time: appended.log_append_time,
+            log_start_offset: online.partition.log.start_offset(),
+        };
+        if pending.acks == 0 {
+            pending.done();
+        } else {
+            online.waiting.push_back((appended.end_offset, pending.clone(), index));
+        }
+        self.rounds.want(replica, online, part.batch.len());
+        Attempt::Settled
+    }
+
+    /// A chunk for the tail, making room by forgetting the oldest cached bytes. `online` is borrowed, and so
+    /// is asked itself where its turn comes.
+    fn find_chunk(&self, size: usize, replica: &Rc<Replica>, online: &mut Online) -> Option<Chunk> {
+        let pool = self.reactor.pool();
+        let turns = self.chunks.borrow().len();
+        for _ in 0..=turns {
+            if let Some(chunk) = pool.try_chunk(Share::Tail, size) {
+                return Some(chunk);
+            }
+            let oldest = self.chunks.borrow_mut().pop_front()?;
+            let forgot = if Rc::ptr_eq(&oldest, replica) {
+                forget_chunk(online)
+            } else {
+                oldest.online(forget_chunk).unwrap_or(true)
+            };
+            if !forgot {
+                self.chunks.borrow_mut().push_back(oldest);
+            }
+        }
+        pool.try_chunk(Share::Tail, size)
+    }
+
+    /// Goes on with the produces that wait for memory, in order.
+    pub(super) async fn pump_parked(self: Rc<Shard>) {
+        loop {
+            let parked_one = self.parked_one.notified();
+            let Some(wants) = self.parked.borrow().front().map(|call| call.wants.max(1)) else {
+                parked_one.await;
+                continue;
+            };
+            let stable_moved = self.stable_moved.notified();
+            if let Some(chunk) = self.make_room(wants) {
+                let call = self.parked.borrow_mut().pop_front();
+                let Some(mut call) = call else { continue };
+                call.chunk = Some(chunk);
+                if let Some(call) = self.run_produce(call) {
+                    self.parked.borrow_mut().push_front(call);
+                }
+                continue;
+            }
+            let returned = async { drop(self.reactor.pool().chunk(Share::Tail, wants).await) };
+            either(stable_moved, returned).await;
+        }
+    }
+
+    fn make_room(&self, size: usize) -> Option<Chunk> {
+        let turns = self.chunks.borrow().len();
+        for _ in 0..=turns {
+            if let Some(chunk) = self.reactor.pool().try_chunk(Share::Tail, size) {
+                return Some(chunk);
+            }
+            let oldest = self.chunks.borrow_mut().pop_front()?;
+            if !oldest.online(forget_chunk).unwrap_or(true) {
+                self.chunks.borrow_mut().push_back(oldest);
+            }
+        }
+        None
+    }
+}
+
+/// Forgets about a chunk's worth of cached bytes; says whether anything could be forgotten.
+fn forget_chunk(online: &mut Online) -> bool {
+    let mut forgot = 0;
+    while forgot < crate::limits::CHUNK_BUSY {
+        match online.partition.log.forget_oldest() {
+            Some(len) => forgot += len.max(1),
+            None => break,
+        }
+    }
+    forgot > 0
+}

@@ -1,0 +1,124 @@
+//! One partition on its core: the pure partition, its files, and who waits for it.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, VecDeque};
+use std::path::PathBuf;
+use std::rc::Rc;
+
+use super::messages::{PartitionId, ProducePart};
+use super::produce::Pending;
+use super::watch::Watch;
+use crate::log::growth::Growth;
+use crate::partition::Partition;
+use crate::reactor::{File, Nanos};
+use crate::wire::error::ErrorCode;
+
+/// One partition on its core. The shard holds it until it is deleted or the node ends.
+pub struct Replica {
+    /// The partition.
+    pub id: PartitionId,
+    /// The topic's name.
+    pub topic: Rc<str>,
+    /// Its folder.
+    pub dir: PathBuf,
+    /// The metadata offset at which this incarnation was created.
+    pub revision: i64,
+    /// What it is at the moment. Never borrowed across an await.
+    pub state: RefCell<State>,
+    /// Set once it is being deleted; what is under way then comes to nothing.
+    pub gone: Cell<bool>,
+}
+
+/// What a replica is at the moment.
+pub enum State {
+    /// Its log is being recovered; appends wait in order.
+    Opening(Vec<(ProducePart, Rc<Pending>, usize)>),
+    /// It serves.
+    Online(Box<Online>),
+    /// It cannot serve, and answers this.
+    Offline(ErrorCode, String),
+}
+
+/// A replica that serves.
+pub struct Online {
+    /// Decides.
+    pub partition: Partition,
+    /// The files of the segments that are not finished, and some of the others.
+    pub files: BTreeMap<i64, SegmentFile>,
+    /// Produces that wait for the high watermark, in order of the offset they wait for.
+    pub waiting: VecDeque<(i64, Rc<Pending>, usize)>,
+    /// Fetches that wait for more.
+    pub watches: Vec<Rc<Watch>>,
+    /// Whether it is on the shard's list for the next round.
+    pub dirty: bool,
+    /// How fast it grows.
+    pub rate: RateMeter,
+    /// The finished segment that a deletion or the finishing works on.
+    pub upkeep: bool,
+    /// Appended and written, but not flushed, where `flush.messages` allows it.
+    pub unflushed: u64,
+}
+
+/// An open segment.
+#[derive(Clone)]
+pub struct SegmentFile {
+    /// Its `.log` file.
+    pub file: File,
+    /// What is known of its blocks.
+    pub growth: Growth,
+}
+
+impl Replica {
+    /// Its name as a person says it.
+    pub fn name(&self) -> String {
+        format!("{}-{}", self.topic, self.id.partition)
+    }
+
+    /// Runs `f` on the replica if it serves.
+    pub fn online<T>(&self, f: impl FnOnce(&mut Online) -> T) -> Option<T> {
+        match &mut *self.state.borrow_mut() {
+            State::Online(online) => Some(f(online)),
+            _ => None,
+        }
+    }
+
+    /// The error that a request gets while the replica does not serve.
+    pub fn refusal(&self) -> Option<ErrorCode> {
+        match &*self.state.borrow() {
+            State::Online(_) => None,
+            State::Opening(_) => Some(ErrorCode::LEADER_NOT_AVAILABLE),
+            State::Offline(error, _) => Some(*error),
+        }
+    }
+}
+
+/// Bytes a second, by the second.
+#[derive(Default)]
+pub struct RateMeter {
+    since: Nanos,
+    bytes: u64,
+    last: u64,
+}
+
+impl RateMeter {
+    /// Counts bytes.
+    pub fn add(&mut self, bytes: u64, now: Nanos) {
+        self.turn(now);
+        self.bytes += bytes;
+    }
+
+    /// The rate of the last second or of this one, whichever is higher.
+    pub fn rate(&mut self, now: Nanos) -> u64 {
+        self.turn(now);
+        self.last.max(self.bytes)
+    }
+
+    fn turn(&mut self, now: Nanos) {
+        let seconds = now.since(self.since).as_secs();
+        if seconds > 0 {
+            self.last = if seconds == 1 { self.bytes } else { 0 };
+            self.bytes = 0;
+            self.since = now;
+        }
+    }
+}

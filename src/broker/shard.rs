@@ -1,0 +1,195 @@
+//! A core's partitions, and all that happens to them.
+//!
+//! Lives on its core as long as the node runs. [`Shard::handle`] orders a request the moment it is called and
+//! never waits; what must wait (memory, the disk, the high watermark) is queued in order. Four tasks run beside
+//! it: the writer and the flusher of the rounds ([`flush`](super::flush)), the upkeep
+//! ([`upkeep`](super::upkeep)), and the pump of the produces that wait for memory ([`produce`](super::produce)).
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::rc::Rc;
+
+use super::call::Responder;
+use super::flush::Rounds;
+use super::log_dir::SharedLogDir;
+use super::marks::MarkFiles;
+use super::messages::{PartitionId, ShardRequest};
+use super::produce::Parked;
+use super::read_cache::ReadCache;
+use super::replica::{Replica, State};
+use crate::collections::Map;
+use crate::reactor::sync::{Bell, Semaphore};
+use crate::reactor::{Class, Reactor};
+use crate::wire::error::ErrorCode;
+
+/// How many files of a core grow, are finished or are deleted at once.
+pub(super) const UPKEEP_AT_ONCE: usize = 8;
+
+/// A core's partitions.
+pub struct Shard {
+    /// The core's reactor.
+    pub reactor: Reactor,
+    /// Where its partitions' folders are.
+    pub log_dir: SharedLogDir,
+    replicas: RefCell<Map<PartitionId, Rc<Replica>>>,
+    /// Rounds of writes and flushes.
+    pub(super) rounds: Rounds,
+    /// Produces that wait for memory, in order.
+    pub(super) parked: RefCell<VecDeque<Parked>>,
+    /// Rung when a produce was parked.
+    pub(super) parked_one: Bell,
+    /// Rung when bytes became stable, and so may be forgotten.
+    pub(super) stable_moved: Bell,
+    /// The partitions whose chunks lie in memory, the oldest chunk first.
+    pub(super) chunks: RefCell<VecDeque<Rc<Replica>>>,
+    /// The stable ends.
+    pub(super) marks: MarkFiles,
+    /// Windows of files, read for consumers that lag.
+    pub(super) cache: ReadCache,
+    pub(super) upkeep: Semaphore,
+    /// Rung when a partition has been opened, or cannot be.
+    pub(super) opened_one: Bell,
+    /// Set when the node stops: no more appends.
+    stopping: Cell<bool>,
+    /// Answers what only the controller's core can.
+    commands: RefCell<Option<CommandHandler>>,
+}
+
+/// Takes the controller's commands, on its core.
+pub type CommandHandler = Rc<dyn Fn(super::controller::Command, Responder)>;
+
+impl Shard {
+    /// A shard without partitions. [`Shard::start`] makes it run.
+    pub fn new(reactor: Reactor, log_dir: SharedLogDir, marks: MarkFiles) -> Rc<Shard> {
+        Rc::new(Shard {
+            cache: ReadCache::new(&reactor),
+            reactor,
+            log_dir,
+            replicas: RefCell::default(),
+            rounds: Rounds::default(),
+            parked: RefCell::default(),
+            parked_one: Bell::default(),
+            stable_moved: Bell::default(),
+            chunks: RefCell::default(),
+            marks,
+            upkeep: Semaphore::new(UPKEEP_AT_ONCE),
+            opened_one: Bell::default(),
+            stopping: Cell::new(false),
+            commands: RefCell::new(None),
+        })
+    }
+
+    /// Spawns the tasks of the shard.
+    pub fn start(self: &Rc<Shard>) {
+        self.reactor.spawn(Class::Request, self.clone().write_rounds());
+        self.reactor.spawn(Class::Request, self.clone().flush_rounds());
+        self.reactor.spawn(Class::Request, self.clone().pump_parked());
+        self.reactor.spawn(Class::Background, self.clone().look_after());
+    }
+
+    /// Orders a request; answers through the responder, perhaps later.
+    pub fn handle(self: &Rc<Shard>, request: ShardRequest, responder: Responder) {
+        match request {
+            ShardRequest::Produce(call) => self.produce(call, responder),
+            ShardRequest::Fetch(call) => self.fetch(call, responder),
+            ShardRequest::Watch(call) => self.watch(call, responder),
+            ShardRequest::ListOffsets(parts) => self.list_offsets(parts, responder),
+            ShardRequest::Command(command) => {
+                let handler = self.commands.borrow().clone();
+                let handler =
+                    handler.expect("commands are sent to the controller's core, which has a handler");
+                handler(command, responder);
+            }
+        }
+    }
+
+    /// Makes this core the controller's.
+    pub fn set_command_handler(&self, handler: CommandHandler) {
+        *self.commands.borrow_mut() = Some(handler);
+    }
+
+    /// The partition, if this core has it.
+    pub fn replica(&self, id: PartitionId) -> Option<Rc<Replica>> {
+        self.replicas.borrow().get(&id).cloned()
+    }
+
+    /// The partition, if it serves, or the error to answer.
+    pub fn serving(&self, id: PartitionId) -> Result<Rc<Replica>, ErrorCode> {
+        if self.log_dir.has_failed() {
+            return Err(ErrorCode::KAFKA_STORAGE_ERROR);
+        }
+        let replica = self.replica(id).ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)?;
+        match replica.refusal() {
+            Some(error) => Err(error),
+            None => Ok(replica),
+        }
+    }
+
+    /// All partitions, in the order of their ids.
+    pub fn replicas(&self) -> Vec<Rc<Replica>> {
+        let mut all: Vec<_> = self.replicas.borrow().values().cloned().collect();
+        all.sort_by_key(|replica| replica.id);
+        all
+    }
+
+    /// Adds a partition.
+    pub fn insert(&self, replica: Rc<Replica>) {
+        self.replicas.borrow_mut().insert(replica.id, replica);
+    }
+
+    /// Forgets a partition: answers all who wait for it.
+    pub fn remove(&self, id: PartitionId) -> Option<Rc<Replica>> {
+        let replica = self.replicas.borrow_mut().remove(&id)?;
+        replica.gone.set(true);
+        self.marks.remove(id);
+        self.retire(&replica, ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, "the topic was deleted");
+        Some(replica)
+    }
+
+    /// Takes a replica out of service and answers all who wait for it.
+    pub(super) fn retire(&self, replica: &Replica, error: ErrorCode, why: &str) {
+        let before = replica.state.replace(State::Offline(error, why.to_string()));
+        match before {
+            State::Online(online) => {
+                for (_, pending, index) in online.waiting {
+                    pending.fail(index, error, why);
+                }
+                online.watches.iter().for_each(|watch| watch.answer());
+            }
+            State::Opening(queued) => {
+                for (_, pending, index) in queued {
+                    pending.fail(index, error, why);
+                }
+            }
+            State::Offline(..) => {}
+        }
+        self.opened_one.ring();
+    }
+
+    /// A write or flush has failed: the whole directory goes out of service.
+    pub(super) fn fail(&self, what: &str, error: &std::io::Error) {
+        self.log_dir.fail(what, error);
+        self.go_offline();
+    }
+
+    /// Takes all partitions out of service.
+    pub fn go_offline(&self) {
+        for replica in self.replicas() {
+            self.retire(&replica, ErrorCode::KAFKA_STORAGE_ERROR, "the log directory is offline");
+        }
+        let parked = self.parked.take();
+        for parked in parked {
+            parked.fail(ErrorCode::KAFKA_STORAGE_ERROR, "the log directory is offline");
+        }
+    }
+
+    /// Takes no more appends from here on.
+    pub fn begin_stop(&self) {
+        self.stopping.set(true);
+    }
+
+    /// Whether the node is stopping.
+    pub fn is_stopping(&self) -> bool {
+        self.stopping.get()
+    }
+}

@@ -1,0 +1,290 @@
+//! What goes on behind the requests: files grow, full segments are finished, old ones deleted.
+//!
+//! All of it in the background class, a few files at a time.
+
+use std::io;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::open::{EPOCHS, remove_if_there};
+use super::replica::{Replica, SegmentFile};
+use super::shard::{Shard, UPKEEP_AT_ONCE};
+use crate::limits::DISK_RESERVE;
+use crate::log::checkpoint;
+use crate::log::growth::{Growth, Step};
+use crate::log::segment::{self, Kind};
+use crate::reactor::{Class, File, Share};
+
+/// How often a shard looks after its partitions.
+const EVERY: Duration = Duration::from_secs(1);
+/// Zeros of one write while a file grows.
+const ZEROS: usize = 256 << 10;
+/// After how many partitions the upkeep lets others run.
+const AT_A_TIME: usize = 64;
+
+impl Shard {
+    /// Looks after the partitions once a second, until the node stops.
+    pub(super) async fn look_after(self: Rc<Shard>) {
+        let marks = self.clone();
+        self.reactor.spawn(Class::Request, async move {
+            if let Err(error) = marks.marks.turn_over().await {
+                marks.fail("the stable ends could not be written", &error);
+            }
+        });
+        while !self.is_stopping() && !self.log_dir.has_failed() {
+            self.reactor.sleep(EVERY).await;
+            self.log_dir.look_at_space(DISK_RESERVE).await;
+            let now = self.reactor.now();
+            for (i, replica) in self.replicas().into_iter().enumerate() {
+                if i % AT_A_TIME == AT_A_TIME - 1 {
+                    self.reactor.yield_now().await;
+                }
+                replica.online(|online| {
+                    online.watches.iter().filter(|watch| watch.is_over(now)).for_each(|watch| watch.answer());
+                    online.watches.retain(|watch| !watch.is_answered());
+                });
+                self.roll_if_overdue(&replica);
+                if replica.online(|online| !online.upkeep && online.needs_upkeep()) == Some(true) {
+                    replica.online(|online| online.upkeep = true);
+                    let shard = self.clone();
+                    self.reactor
+                        .spawn(Class::Background, async move { shard.finish_and_expire(replica).await });
+                }
+            }
+        }
+    }
+
+    fn roll_if_overdue(&self, replica: &Replica) {
+        let now_ms = self.reactor.wall_clock_ms();
+        replica.online(|online| {
+            if !online.dirty && online.partition.log.is_overdue(now_ms) {
+                online.partition.log.roll(now_ms);
+            }
+        });
+    }
+
+    /// Finishes full segments and deletes those that retention gives up.
+    async fn finish_and_expire(self: Rc<Shard>, replica: Rc<Replica>) {
+        let permit = self.upkeep.acquire(1).await;
+        if self.is_stopping() {
+            return;
+        }
+        let ripe = replica.online(|online| online.partition.log.to_finish()).unwrap_or_default();
+        for base in ripe {
+            if let Err(error) = self.finish_segment(&replica, base).await
+                && !replica.gone.get()
+            {
+                self.fail(&format!("{}: segment {base} could not be finished", replica.name()), &error);
+                return;
+            }
+        }
+        if let Err(error) = self.expire(&replica).await
+            && !replica.gone.get()
+        {
+            tracing::error!("{}: old segments could not be deleted: {error}", replica.name());
+        }
+        replica.online(|online| online.upkeep = false);
+        drop(permit);
+    }
+
+    /// Gives a full segment its true size and writes its indexes. The index file is the sign that the segment
+    /// is finished, so it comes last.
+    async fn finish_segment(self: &Rc<Shard>, replica: &Rc<Replica>, base: i64) -> io::Result<()> {
+        let growing =
+            replica.online(|online| online.files.get(&base).is_some_and(|f| f.growth.is_under_way()));
+        let size = replica.online(|online| online.partition.log.segment(base).map(|s| s.size())).flatten();
+        let indexes = replica.online(|online| online.partition.log.index_files(base)).flatten();
+        let (Some(false), Some(size), Some((offsets, times))) = (growing, size, indexes) else {
+            return Ok(());
+        };
+        let file = self.segment_file(replica, base).await?;
+        file.truncate(size).await?;
+        file.flush().await?;
+        self.write_epochs(replica).await?;
+        let disk = &self.log_dir.disk;
+        disk.replace(&segment::file(&replica.dir, base, Kind::TimeIndex), times).await?;
+        disk.replace(&segment::file(&replica.dir, base, Kind::Index), offsets).await?;
+        replica.online(|online| {
+            online.partition.log.finished(base);
+            online.files.remove(&base);
+        });
+        Ok(())
+    }
+
+    async fn write_epochs(&self, replica: &Replica) -> io::Result<()> {
+        let entries = replica.online(|online| online.partition.log.epochs().entries().to_vec());
+        let Some(entries) = entries else { return Ok(()) };
+        self.log_dir.disk.replace(&replica.dir.join(EPOCHS), checkpoint::encode_epochs(&entries)).await
+    }
+
+    async fn expire(self: &Rc<Shard>, replica: &Rc<Replica>) -> io::Result<()> {
+        let now_ms = self.reactor.wall_clock_ms();
+        let expired = loop {
+            match replica.online(|online| online.partition.log.expired(now_ms)) {
+                None => return Ok(()),
+                Some(Ok(expired)) => break expired,
+                Some(Err(base)) => drop(self.max_timestamp(replica, base).await?),
+            }
+        };
+        if expired.is_empty() {
+            return Ok(());
+        }
+        replica.online(|online| {
+            online.partition.log.drop_segments(&expired);
+            expired.iter().for_each(|base| drop(online.files.remove(base)));
+        });
+        for base in &expired {
+            tracing::info!("{}: retention deletes the segment that begins at offset {base}", replica.name());
+            // The log last: what is left of a deletion that was cut short must not look like a finished segment.
+            for kind in [Kind::Index, Kind::TimeIndex, Kind::TxnIndex, Kind::Snapshot, Kind::Log] {
+                remove_if_there(&self.log_dir, &segment::file(&replica.dir, *base, kind)).await?;
+            }
+        }
+        self.log_dir.disk.sync_dir(&replica.dir).await
+    }
+
+    /// The file of a segment: the one that is open, or opened anew.
+    pub(super) async fn segment_file(&self, replica: &Rc<Replica>, base: i64) -> io::Result<File> {
+        let open = replica.online(|online| online.files.get(&base).map(|file| file.file.clone()));
+        match open.flatten() {
+            Some(file) => Ok(file),
+            None => self.log_dir.disk.open(&segment::file(&replica.dir, base, Kind::Log), false).await,
+        }
+    }
+
+    /// Makes the file of a segment that has just begun, durably.
+    pub(super) async fn make_segment_file(&self, replica: &Rc<Replica>, base: i64) -> io::Result<()> {
+        let file = self.log_dir.disk.open(&segment::file(&replica.dir, base, Kind::Log), true).await?;
+        self.log_dir.disk.sync_dir(&replica.dir).await?;
+        let shares = self.log_dir.shares_flush();
+        replica.online(|online| {
+            let growth = Growth::new(shares, 0, online.partition.log.config().segment_bytes);
+            online.files.entry(base).or_insert(SegmentFile { file, growth });
+        });
+        Ok(())
+    }
+
+    /// Has the active segment's file grow, if there is need of it.
+    pub(super) fn look_after_growth(self: &Rc<Shard>, replica: &Rc<Replica>) {
+        let now = self.reactor.now();
+        let planned = replica.online(|online| {
+            let (base, end) = online.partition.log.active_end();
+            let rate = online.rate.rate(now);
+            let file = online.files.get_mut(&base)?;
+            Some((base, file.growth.plan(end, rate)?, file.file.clone()))
+        });
+        let Some((base, step, file)) = planned.flatten() else { return };
+        let (shard, replica) = (self.clone(), replica.clone());
+        self.reactor.spawn(Class::Background, async move {
+            let permit = shard.upkeep.acquire(1).await;
+            let grown = match shard.is_stopping() {
+                true => Err(io::Error::other("the node stops")),
+                false => shard.grow(&file, &step).await,
+            };
+            replica.online(|online| {
+                if let Some(file) = online.files.get_mut(&base) {
+                    match &grown {
+                        Ok(()) => file.growth.finished(),
+                        Err(_) => file.growth.abandoned(),
+                    }
+                }
+            });
+            if let Err(error) = grown
+                && !replica.gone.get()
+                && !shard.is_stopping()
+            {
+                shard.growth_failed(&replica, &error).await;
+            }
+            drop(permit);
+            shard.rounds.nudge();
+        });
+    }
+
+    async fn grow(&self, file: &File, step: &Step) -> io::Result<()> {
+        match step {
+            Step::Allocate(range) => file.allocate(range.start, range.end - range.start).await?,
+            Step::Zeros(range) => {
+                let len = ZEROS.min((range.end - range.start) as usize);
+                let mut zeros = self.reactor.pool().chunk(Share::Background, len).await;
+                zeros.spare()[..len].fill(0);
+                zeros.advance(len);
+                let zeros = zeros.freeze();
+                let mut position = range.start;
+                while position < range.end {
+                    let count = len.min((range.end - position) as usize);
+                    file.write_at(zeros.slice(0..count), position).await?;
+                    position += count as u64;
+                }
+            }
+        }
+        // Size and extents are durable before a write counts on them.
+        file.flush().await
+    }
+
+    async fn growth_failed(&self, replica: &Replica, error: &io::Error) {
+        if error.kind() == io::ErrorKind::StorageFull {
+            self.log_dir.look_at_space(DISK_RESERVE).await;
+        } else {
+            self.fail(&format!("{}: its file could not grow", replica.name()), error);
+        }
+    }
+
+    /// Takes a deleted topic's folder away: renamed at once, removed after `delay`.
+    pub async fn delete_folder(self: &Rc<Shard>, replica: &Replica, delay: Duration) -> io::Result<()> {
+        let name = format!("{}.{}-delete", replica.name(), replica.id.topic);
+        let doomed = self.log_dir.path.join(name);
+        self.log_dir.disk.rename(&replica.dir, &doomed).await?;
+        self.log_dir.disk.sync_dir(&self.log_dir.path).await?;
+        let shard = self.clone();
+        self.reactor.spawn(Class::Background, async move {
+            shard.reactor.sleep(delay).await;
+            if let Err(error) = shard.log_dir.disk.remove_dirs(&doomed).await {
+                tracing::warn!("{}: could not be removed: {error}", doomed.display());
+            }
+        });
+        Ok(())
+    }
+
+    /// Leaves every log as Kafka would: true sizes, indexes and checkpoints on disk. The shard takes no more
+    /// appends, and all rounds are flushed.
+    pub async fn close(self: &Rc<Shard>) -> io::Result<Vec<(String, i32, i64)>> {
+        let mut ends = Vec::new();
+        for replica in self.replicas() {
+            while replica.online(|online| online.files.values().any(|f| f.growth.is_under_way()))
+                == Some(true)
+            {
+                self.reactor.sleep(Duration::from_millis(1)).await;
+            }
+            let Some(bases) = replica.online(|online| online.partition.log.unfinished()) else { continue };
+            for base in bases {
+                self.finish_segment(&replica, base).await?;
+            }
+            let end = replica.online(|online| online.partition.log.next_offset());
+            ends.extend(end.map(|end| (replica.topic.to_string(), replica.id.partition, end)));
+        }
+        Ok(ends)
+    }
+}
+
+impl super::replica::Online {
+    /// Whether a segment is to be finished, or retention may have something to delete.
+    fn needs_upkeep(&self) -> bool {
+        self.partition.log.segments().nth(1).is_some()
+    }
+}
+
+/// Where a deleted partition's folder is renamed to ends with this.
+pub const DELETED: &str = "-delete";
+
+/// Removes what a deletion left when the node last stopped.
+pub async fn remove_deleted(log_dir: &super::log_dir::LogDir) -> io::Result<()> {
+    let doomed = |name: &str| name.ends_with(DELETED);
+    let entries = log_dir.disk.list(&log_dir.path).await?;
+    let paths: Vec<PathBuf> =
+        entries.iter().filter(|e| e.is_dir && doomed(&e.name)).map(|e| log_dir.path.join(&e.name)).collect();
+    for path in paths {
+        log_dir.disk.remove_dirs(&path).await?;
+    }
+    Ok(())
+}

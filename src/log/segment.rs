@@ -1,0 +1,98 @@
+//! Names and places: a partition's folder, its segments' files, and where a batch lies in one.
+
+use std::path::{Path, PathBuf};
+
+use crate::wire::batch::BatchHeader;
+
+/// Where a batch lies and what an index must know of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BatchPlace {
+    /// Its first offset.
+    pub base_offset: i64,
+    /// Its last offset.
+    pub last_offset: i64,
+    /// Where it begins in the segment's file.
+    pub position: u64,
+    /// Its bytes, header and all.
+    pub size: u64,
+    /// The largest timestamp in it.
+    pub max_timestamp: i64,
+    /// The leader epoch under which it was appended.
+    pub leader_epoch: i32,
+}
+
+impl BatchPlace {
+    /// The place of a batch of `size` bytes whose header was read at `position`.
+    pub fn new(header: &BatchHeader, position: u64, size: u64) -> BatchPlace {
+        BatchPlace {
+            base_offset: header.base_offset,
+            last_offset: header.base_offset + i64::from(header.last_offset_delta),
+            position,
+            size,
+            max_timestamp: header.max_timestamp,
+            leader_epoch: header.leader_epoch,
+        }
+    }
+}
+
+/// The files of a segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// The record batches.
+    Log,
+    /// Offset to position.
+    Index,
+    /// Timestamp to offset.
+    TimeIndex,
+    /// Aborted transactions.
+    TxnIndex,
+    /// The producers' state at the segment's base offset.
+    Snapshot,
+}
+
+impl Kind {
+    /// All kinds of files of a segment.
+    pub const ALL: [Kind; 5] = [Kind::Log, Kind::Index, Kind::TimeIndex, Kind::TxnIndex, Kind::Snapshot];
+
+    fn suffix(self) -> &'static str {
+        match self {
+            Kind::Log => "log",
+            Kind::Index => "index",
+            Kind::TimeIndex => "timeindex",
+            Kind::TxnIndex => "txnindex",
+            Kind::Snapshot => "snapshot",
+        }
+    }
+}
+
+/// The path of a segment's file.
+pub fn file(dir: &Path, base_offset: i64, kind: Kind) -> PathBuf {
+    dir.join(format!("{base_offset:020}.{}", kind.suffix()))
+}
+
+/// Reads a segment file's name.
+pub fn parse_name(name: &str) -> Option<(i64, Kind)> {
+    let (base, suffix) = name.split_once('.')?;
+    let kind = Kind::ALL.into_iter().find(|kind| kind.suffix() == suffix)?;
+    let digits = base.len() == 20 && base.bytes().all(|b| b.is_ascii_digit());
+    digits.then(|| base.parse().ok()).flatten().map(|base| (base, kind))
+}
+
+/// The folder of a partition within a log directory.
+pub fn partition_dir(log_dir: &Path, topic: &str, partition: i32) -> PathBuf {
+    log_dir.join(format!("{topic}-{partition}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_read_back() {
+        let path = file(Path::new("/d/t-0"), 42, Kind::TimeIndex);
+        assert_eq!(path, Path::new("/d/t-0/00000000000000000042.timeindex"));
+        assert_eq!(parse_name("00000000000000000042.timeindex"), Some((42, Kind::TimeIndex)));
+        assert_eq!(parse_name("42.log"), None);
+        assert_eq!(parse_name("00000000000000000042.log.deleted"), None);
+    }
+}

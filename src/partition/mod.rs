@@ -1,0 +1,214 @@
+//! One partition: a log with a role. Pure: batches and the time in, verdicts and plans out.
+//!
+//! [`Partition::admit`] looks at a batch without changing anything; [`Partition::append`] puts an admitted one
+//! behind the log's end; [`Partition::advance`] moves the stable offset and with it the high watermark, which is
+//! what consumers may see.
+
+use crate::log::{Log, ReadPlan, Target};
+use crate::reactor::Chunk;
+use crate::wire::batch::front::{self, Front};
+use crate::wire::batch::{Batch, BatchHeader, HEADER};
+use crate::wire::error::ErrorCode;
+
+/// What of a topic's configuration the append rules go by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AppendRules {
+    /// `max.message.bytes`
+    pub max_message_bytes: usize,
+    /// Whether `message.timestamp.type` is `LogAppendTime`.
+    pub log_append_time: bool,
+    /// `message.timestamp.before.max.ms`
+    pub timestamp_before_max_ms: i64,
+    /// `message.timestamp.after.max.ms`
+    pub timestamp_after_max_ms: i64,
+}
+
+impl Default for AppendRules {
+    fn default() -> Self {
+        AppendRules {
+            max_message_bytes: 1_048_588,
+            log_append_time: false,
+            timestamp_before_max_ms: i64::MAX,
+            timestamp_after_max_ms: 3_600_000,
+        }
+    }
+}
+
+/// Why a batch is not appended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reject {
+    /// What the client is told.
+    pub error: ErrorCode,
+    /// What a person is told.
+    pub message: String,
+}
+
+impl Reject {
+    fn new(error: ErrorCode, message: String) -> Reject {
+        Reject { error, message }
+    }
+}
+
+/// A batch as it is to be appended.
+#[derive(Debug)]
+pub struct Admitted {
+    header: BatchHeader,
+    front: Front,
+    log_append_time: i64,
+}
+
+/// Where a batch went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Appended {
+    /// The first record's offset.
+    pub base_offset: i64,
+    /// The offset behind the last record: acknowledged when the high watermark reaches it.
+    pub end_offset: i64,
+    /// The time that was set, -1 where the client's timestamps stay.
+    pub log_append_time: i64,
+}
+
+/// One partition, led by this broker.
+pub struct Partition {
+    /// Its log.
+    pub log: Log,
+    rules: AppendRules,
+    leader_epoch: i32,
+    high_watermark: i64,
+}
+
+impl Partition {
+    /// A partition over a recovered log, led under this epoch.
+    pub fn new(log: Log, rules: AppendRules, leader_epoch: i32) -> Partition {
+        let high_watermark = log.stable_offset();
+        Partition { log, rules, leader_epoch, high_watermark }
+    }
+
+    /// The epoch under which this broker leads it.
+    pub fn leader_epoch(&self) -> i32 {
+        self.leader_epoch
+    }
+
+    /// Leads under a new epoch from now on.
+    pub fn set_leader_epoch(&mut self, epoch: i32) {
+        assert!(epoch >= self.leader_epoch, "leader epochs only grow");
+        self.leader_epoch = epoch;
+    }
+
+    /// Goes by other rules from now on.
+    pub fn set_rules(&mut self, rules: AppendRules) {
+        self.rules = rules;
+    }
+
+    /// Below this offset every record is durable on every in-sync replica, and may be read.
+    pub fn high_watermark(&self) -> i64 {
+        self.high_watermark
+    }
+
+    /// Below this offset no transaction is open.
+    pub fn last_stable_offset(&self) -> i64 {
+        self.high_watermark
+    }
+
+    /// Whether the leader epoch that a client goes by is this one; -1 is any.
+    pub fn check_epoch(&self, client: i32) -> Result<(), ErrorCode> {
+        match client {
+            -1 => Ok(()),
+            epoch if epoch < self.leader_epoch => Err(ErrorCode::FENCED_LEADER_EPOCH),
+            epoch if epoch > self.leader_epoch => Err(ErrorCode::UNKNOWN_LEADER_EPOCH),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether a batch may be appended, and how. Its length, magic and checksum were found right before.
+    pub fn admit(&self, batch: &[u8], now_ms: i64) -> Result<Admitted, Reject> {
+        let view = Batch::first(batch).map_err(|e| Reject::new(e.error_code(), e.to_string()))?;
+        if batch.len() > self.rules.max_message_bytes {
+            let (size, max) = (batch.len(), self.rules.max_message_bytes);
+            return Err(Reject::new(
+                ErrorCode::MESSAGE_TOO_LARGE,
+                format!("the batch has {size} bytes; max.message.bytes allows {max}"),
+            ));
+        }
+        if batch.len() as u64 > self.log.config().segment_bytes {
+            let (size, max) = (batch.len(), self.log.config().segment_bytes);
+            return Err(Reject::new(
+                ErrorCode::RECORD_LIST_TOO_LARGE,
+                format!("the batch has {size} bytes; segment.bytes allows {max}"),
+            ));
+        }
+        if view.is_control() {
+            let message = "control batches are not taken from clients".to_string();
+            return Err(Reject::new(ErrorCode::INVALID_RECORD, message));
+        }
+        if view.is_transactional() {
+            let message = "the producer has no open transaction on this partition".to_string();
+            return Err(Reject::new(ErrorCode::INVALID_TXN_STATE, message));
+        }
+        if !self.rules.log_append_time {
+            let header = view.header();
+            self.check_timestamps(&header, now_ms)?;
+            return Ok(Admitted { header, front: front::front(batch), log_append_time: -1 });
+        }
+        let header = BatchHeader { max_timestamp: now_ms, ..view.header() };
+        Ok(Admitted { header, front: front::with_log_append_time(batch, now_ms), log_append_time: now_ms })
+    }
+
+    fn check_timestamps(&self, header: &BatchHeader, now_ms: i64) -> Result<(), Reject> {
+        let rules = &self.rules;
+        let too_late = header.max_timestamp.saturating_sub(now_ms) > rules.timestamp_after_max_ms;
+        let known = header.base_timestamp >= 0;
+        let too_early = known && now_ms.saturating_sub(header.base_timestamp) > rules.timestamp_before_max_ms;
+        if !too_late && !too_early {
+            return Ok(());
+        }
+        let (stamp, bound) = if too_late {
+            (header.max_timestamp, "message.timestamp.after.max.ms")
+        } else {
+            (header.base_timestamp, "message.timestamp.before.max.ms")
+        };
+        let message =
+            format!("the timestamp {stamp} is further from the broker's time {now_ms} than {bound} allows");
+        Err(Reject::new(ErrorCode::INVALID_TIMESTAMP, message))
+    }
+
+    /// Whether a new segment must begin before this batch is appended.
+    pub fn must_roll(&self, admitted: &Admitted, len: usize, now_ms: i64) -> bool {
+        self.log.must_roll(&admitted.header, len as u64, now_ms)
+    }
+
+    /// Appends an admitted batch. `chunk` is what [`Log::needs_chunk`] asked for.
+    pub fn append(&mut self, admitted: &Admitted, batch: &[u8], chunk: Option<Chunk>) -> Appended {
+        let parts = (admitted.front, &batch[HEADER..]);
+        let place = self.log.append(&admitted.header, parts, self.leader_epoch, chunk);
+        Appended {
+            base_offset: place.base_offset,
+            end_offset: place.last_offset + 1,
+            log_append_time: admitted.log_append_time,
+        }
+    }
+
+    /// Everything up to `target` is durable here. Says how many bytes more consumers may read.
+    pub fn advance(&mut self, target: Target) -> u64 {
+        let grown = self.log.advance_stable(target);
+        // With one replica, what is durable here is durable everywhere.
+        assert!(target.offset >= self.high_watermark, "the high watermark only grows");
+        self.high_watermark = target.offset;
+        grown
+    }
+
+    /// Where to read from `offset` on.
+    pub fn read_plan(&self, offset: i64, read_committed: bool, max_bytes: u64) -> ReadPlan {
+        let limit = if read_committed { self.last_stable_offset() } else { self.high_watermark };
+        self.log.read_plan(offset, limit, max_bytes)
+    }
+
+    /// Where a client's log, whose last record has `epoch` and whose end is `offset`, parts from this one.
+    pub fn diverges(&self, epoch: i32, offset: i64) -> Option<(i32, i64)> {
+        if epoch < 0 {
+            return None;
+        }
+        let (found, end) = self.log.epochs().end_of(epoch, self.log.next_offset()).unwrap_or((-1, -1));
+        (found < epoch || end < offset).then_some((found, end))
+    }
+}
