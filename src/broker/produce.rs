@@ -163,10 +163,6 @@ impl Shard {
         Attempt::Settled
     }
 
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "the pieces of one append, split from what finds the replica"
-    )]
     fn append_online(
         self: &Rc<Shard>,
         replica: &Rc<Replica>,

@@ -250,12 +250,10 @@ impl Shard {
     /// appends, and all rounds are flushed.
     pub async fn close(self: &Rc<Shard>) -> io::Result<Vec<(String, i32, i64)>> {
         let mut ends = Vec::new();
+        // With all of them in hand, no file is growing and none is being finished or deleted by anybody else.
+        let _all = self.upkeep.acquire(UPKEEP_AT_ONCE).await;
         for replica in self.replicas() {
-            while replica.online(|online| online.files.values().any(|f| f.growth.is_under_way()))
-                == Some(true)
-            {
-                self.reactor.sleep(Duration::from_millis(1)).await;
-            }
+            replica.online(|online| online.files.values_mut().for_each(|file| file.growth.abandoned()));
             let Some(bases) = replica.online(|online| online.partition.log.unfinished()) else { continue };
             for base in bases {
                 self.finish_segment(&replica, base).await?;

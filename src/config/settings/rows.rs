@@ -20,6 +20,7 @@ const fn row(name: &'static str, kind: Type, default: Option<&'static str>) -> S
 
 macro_rules! kinds {
     ($($word:ident $without:ident $kind:ident;)*) => {$(
+        #[allow(dead_code)]
         pub(super) const fn $word(name: &'static str, default: &'static str) -> Setting {
             row(name, Type::$kind, Some(default))
         }
@@ -42,6 +43,7 @@ kinds! {
     class class_ Class;
 }
 
+#[allow(dead_code)]
 pub(super) const fn password(name: &'static str) -> Setting {
     row(name, Type::Password, None)
 }
