@@ -261,6 +261,10 @@ impl Shard {
             let end = replica.online(|online| online.partition.log.next_offset());
             ends.extend(end.map(|end| (replica.topic.to_string(), replica.id.partition, end)));
         }
+        // What failed meanwhile took its partitions offline, and they were passed over: that is no clean stop.
+        if let Some(failure) = self.log_dir.failure() {
+            return Err(io::Error::other(failure));
+        }
         Ok(ends)
     }
 }
