@@ -314,8 +314,9 @@ impl Reading {
     }
 
     fn resolve(mut self) -> Result<BrokerConfig, Problems> {
+        let told_nothing = self.given.is_empty();
         let node_id = self.node_id();
-        let (listeners, advertised) = self.endpoints();
+        let (listeners, advertised) = self.endpoints(told_nothing);
         let inter_broker_listener = self.inter_broker_listener(&listeners);
         let log_dirs = self.log_dirs();
         self.check_retention();
@@ -372,10 +373,14 @@ impl Reading {
         {
             self.problem("broker.id", format!("it is {broker}, but node.id is {node}: remove broker.id"));
         }
-        node.or(broker).unwrap_or(1) as i32
+        let id = node.or(broker).unwrap_or(1) as i32;
+        for name in ["node.id", "broker.id"] {
+            self.given.insert(name.to_owned(), id.to_string());
+        }
+        id
     }
 
-    fn endpoints(&mut self) -> (Vec<Endpoint>, Vec<Endpoint>) {
+    fn endpoints(&mut self, told_nothing: bool) -> (Vec<Endpoint>, Vec<Endpoint>) {
         let map = self.text("listener.security.protocol.map").unwrap_or_default();
         let map = ProtocolMap::parse(&map).unwrap_or_else(|what| {
             self.problem("listener.security.protocol.map", what);
@@ -391,7 +396,7 @@ impl Reading {
         }
         listeners.retain(|endpoint| !controllers.contains(&endpoint.name));
         advertised.retain(|endpoint| !controllers.contains(&endpoint.name));
-        if !self.given.contains_key("listeners") && !self.given.is_empty() {
+        if !self.given.contains_key("listeners") && !told_nothing {
             self.note("listeners", NoteKind::Other(
                 "not given, so only this machine can connect; write listeners=PLAINTEXT://:9092 to let others in",
             ));

@@ -1,7 +1,7 @@
 //! The rows of DescribeConfigs: every setting with its value and where it comes from.
 
 use super::layers::{Layers, Overrides, Source};
-use super::settings::{self, Setting, Type, broker_synonyms};
+use super::settings::{self, Setting, Type};
 use super::topic::effective;
 use super::value::parse;
 
@@ -36,7 +36,14 @@ pub fn topic(overrides: &Overrides, broker: &Layers, replicas: usize) -> Vec<Row
             synonyms.push((row.name.to_owned(), value.clone(), Source::DynamicTopic));
         }
         if let Some(first) = row.broker_synonyms.first() {
-            synonyms.extend(broker.synonyms(first.name).into_iter().map(shown));
+            // As in Kafka, defaults of other names than the first are not told.
+            let other_default = |(name, _, source): &(String, String, Source)| {
+                name != first.name && *source == Source::Default
+            };
+            let found = broker.synonyms(first.name).into_iter();
+            synonyms.extend(
+                found.skip_while(other_default).map(|(name, value, source)| (name, Some(value), source)),
+            );
         }
         Row {
             name: row.name.to_owned(),
@@ -55,9 +62,9 @@ pub fn topic(overrides: &Overrides, broker: &Layers, replicas: usize) -> Vec<Row
 /// The rows of a broker. Settings of its file that are not in the table are shown as secrets, as nobody knows what
 /// they hold.
 pub fn broker(layers: &Layers) -> Vec<Row> {
-    let known =
-        settings::broker().rows().iter().filter(|row| !row.internal).map(|row| broker_row(row, layers));
-    let mut rows: Vec<Row> = known.collect();
+    let shown = |row: &&&'static Setting| !row.internal || layers.given(row.name).is_some();
+    let known = settings::broker().rows().iter().filter(shown);
+    let mut rows: Vec<Row> = known.map(|row| broker_row(row, layers)).collect();
     let given = layers.file.keys().chain(layers.dynamic_default.keys()).chain(layers.dynamic.keys());
     for name in given.filter(|name| settings::broker().get(name).is_none()) {
         if rows.iter().any(|row| row.name == *name) {
@@ -94,11 +101,9 @@ pub fn all_brokers(layers: &Layers) -> Vec<Row> {
 fn broker_row(row: &'static Setting, layers: &Layers) -> Row {
     let value =
         layers.value(row.name).map(|text| parse(row, text).map_or(text.to_owned(), |v| v.to_string()));
-    let names = broker_synonyms(row.name);
-    let mut synonyms: Vec<_> =
-        layers.synonyms(row.name).into_iter().map(|s| hidden(s, row.sensitive())).collect();
-    // What is weaker than the setting's own default in name only belongs to the other names.
-    synonyms.retain(|(name, _, _)| names.contains(&name.as_str()));
+    // What goes before it under another name is not this setting's value.
+    let synonyms = layers.synonyms(row.name).into_iter().skip_while(|(name, _, _)| name != row.name);
+    let synonyms: Vec<_> = synonyms.map(|s| hidden(s, row.sensitive())).collect();
     Row {
         name: row.name.to_owned(),
         value: value.filter(|_| !row.sensitive()),
@@ -109,10 +114,6 @@ fn broker_row(row: &'static Setting, layers: &Layers) -> Row {
         doc: Some(row.doc),
         synonyms,
     }
-}
-
-fn shown(synonym: (String, String, Source)) -> (String, Option<String>, Source) {
-    (synonym.0, Some(synonym.1), synonym.2)
 }
 
 fn hidden(synonym: (String, String, Source), sensitive: bool) -> (String, Option<String>, Source) {

@@ -144,6 +144,20 @@ impl Default for Profile {
     }
 }
 
+/// The profiles of `tuning/`, by name.
+pub const READY_MADE: [(&str, &str); 5] = [
+    ("default", include_str!("../../tuning/default.toml")),
+    ("throughput", include_str!("../../tuning/throughput.toml")),
+    ("latency", include_str!("../../tuning/latency.toml")),
+    ("many-partitions", include_str!("../../tuning/many-partitions.toml")),
+    ("small", include_str!("../../tuning/small.toml")),
+];
+
+/// The text of the profile of `tuning/` that has this name.
+pub fn ready_made(name: &str) -> Option<&'static str> {
+    READY_MADE.iter().find(|(known, _)| *known == name).map(|(_, text)| *text)
+}
+
 /// The least memory with which a core can work.
 pub const CORE_MEMORY_MIN: usize = 16 << 20;
 
@@ -242,12 +256,10 @@ impl Profile {
             }
         }
         let wanted: usize = cores.iter().map(|core| core.memory).sum();
-        let told = matches!(self.memory, Memory::Bytes(_))
-            || self.core.memory.is_some()
-            || self.own.iter().any(|(_, keys)| keys.memory.is_some());
-        if told && wanted > memory {
+        if wanted > memory {
             return wrong(format!(
-                "the cores want {} MiB of memory together, but there are {} MiB: lower 'memory'",
+                "the cores want {} MiB of memory together, and there are {} MiB: lower 'memory', or use fewer \
+                 'cores', each of which needs 16 MiB",
                 wanted >> 20,
                 memory >> 20
             ));

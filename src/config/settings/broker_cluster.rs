@@ -38,6 +38,7 @@ pub(super) const ROWS: &[Setting] = &[
         .doc("After how long without a heartbeat a broker is fenced."),
     list("config.providers", "")
         .low()
+        .cluster_wide()
         .refused("values are not looked up elsewhere here, and a reference taken for a value would be wrong")
         .doc("Names of Java classes that supply values from elsewhere."),
     boolean("controlled.shutdown.enable", "true")
@@ -253,6 +254,29 @@ pub(super) const ROWS: &[Setting] = &[
         .low()
         .later()
         .doc("The time that one such sample covers."),
+    long("leader.replication.throttled.rate", "9223372036854775807")
+        .min(0)
+        .cluster_wide()
+        .internal()
+        .later()
+        .doc(
+            "How many bytes a second followers may read of this broker's throttled partitions. Set at run time \
+             only.",
+        ),
+    long("follower.replication.throttled.rate", "9223372036854775807")
+        .min(0)
+        .cluster_wide()
+        .internal()
+        .later()
+        .doc(
+            "How many bytes a second this broker fetches for its throttled partitions. Set at run time only.",
+        ),
+    long("replica.alter.log.dirs.io.max.bytes.per.second", "9223372036854775807")
+        .min(0)
+        .cluster_wide()
+        .internal()
+        .later()
+        .doc("How many bytes a second are moved between log directories. Set at run time only."),
     long("server.max.startup.time.ms", "9223372036854775807")
         .min(0)
         .internal()

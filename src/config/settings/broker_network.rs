@@ -44,7 +44,10 @@ pub(super) const ROWS: &[Setting] = &[
         .low()
         .ignored(JAVA_METRICS)
         .doc("Java classes that report the old metrics."),
-    string("listener.security.protocol.map", "SASL_SSL:SASL_SSL,PLAINTEXT:PLAINTEXT,SSL:SSL,SASL_PLAINTEXT:SASL_PLAINTEXT")
+    string(
+        "listener.security.protocol.map",
+        "SASL_SSL:SASL_SSL,PLAINTEXT:PLAINTEXT,SSL:SSL,SASL_PLAINTEXT:SASL_PLAINTEXT",
+    )
         .low()
         .per_broker()
         .doc("Which security protocol each listener speaks, as NAME:PROTOCOL."),

@@ -5,8 +5,11 @@
 //! `topic.rs` and in the `broker_*.rs` files beside it, by subject.
 
 mod broker_cluster;
+mod broker_groups;
 mod broker_log;
 mod broker_network;
+mod broker_remote;
+mod broker_security;
 mod rows;
 mod topic;
 
@@ -221,8 +224,16 @@ impl Table {
 
 static TOPIC: LazyLock<Table> = LazyLock::new(|| Table::new(&[topic::ROWS]));
 
-static BROKER: LazyLock<Table> =
-    LazyLock::new(|| Table::new(&[broker_cluster::ROWS, broker_log::ROWS, broker_network::ROWS]));
+static BROKER: LazyLock<Table> = LazyLock::new(|| {
+    Table::new(&[
+        broker_cluster::ROWS,
+        broker_groups::ROWS,
+        broker_log::ROWS,
+        broker_network::ROWS,
+        broker_remote::ROWS,
+        broker_security::ROWS,
+    ])
+});
 
 /// The settings of topics.
 pub fn topic() -> &'static Table {

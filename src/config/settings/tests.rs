@@ -1,1 +1,127 @@
+use super::*;
+use crate::config::value::parse;
 
+/// A row of the facts about Kafka.
+struct Fact<'a> {
+    name: &'a str,
+    kind: &'a str,
+    default: Option<&'a str>,
+    importance: &'a str,
+    mode: &'a str,
+    internal: bool,
+    synonyms: Vec<&'a str>,
+}
+
+fn facts(of: &str) -> Vec<Fact<'static>> {
+    let lines = include_str!("kafka-4.2.tsv").lines().filter(|line| !line.starts_with('#'));
+    let fields = lines.map(|line| line.split('\t').collect::<Vec<_>>()).filter(|fields| fields[0] == of);
+    fields
+        .map(|f| Fact {
+            name: f[1],
+            kind: f[2],
+            default: (f[3] != "-").then_some(f[3]),
+            importance: f[4],
+            mode: f[5],
+            internal: f[6] == "true",
+            synonyms: f[7].split(',').filter(|name| !name.is_empty()).collect(),
+        })
+        .collect()
+}
+
+/// Settings of brokers that exist at run time only, and so are not among the facts.
+const RUN_TIME_ONLY: [&str; 3] = [
+    "follower.replication.throttled.rate",
+    "leader.replication.throttled.rate",
+    "replica.alter.log.dirs.io.max.bytes.per.second",
+];
+
+#[test]
+fn every_setting_of_kafka_is_in_the_table_with_kafkas_facts() {
+    for (of, table) in [("topic", topic()), ("broker", broker())] {
+        let facts = facts(of);
+        for fact in &facts {
+            let name = fact.name;
+            let row = table.get(name).unwrap_or_else(|| panic!("{of} setting {name} is missing"));
+            assert_eq!(row.kind.name(), fact.kind, "{name}");
+            assert_eq!(format!("{:?}", row.importance).to_lowercase(), fact.importance, "{name}");
+            let mode = match row.dynamic {
+                Dynamic::ReadOnly => "read-only",
+                Dynamic::PerBroker => "per-broker",
+                Dynamic::ClusterWide => "cluster-wide",
+                Dynamic::Topic => "topic",
+            };
+            assert_eq!(mode, fact.mode, "{name}");
+            assert_eq!(row.internal, fact.internal, "{name}");
+            match row.differs {
+                None => assert_eq!(row.default, fact.default, "{name}"),
+                Some(difference) => {
+                    assert!(!difference.why.is_empty());
+                    let kafka = fact.default.unwrap_or("none: it must be set");
+                    assert_eq!(difference.kafka, kafka, "{name}: what is said of Kafka's default is wrong");
+                }
+            }
+            let synonyms: Vec<_> = row.broker_synonyms.iter().map(|s| s.name).collect();
+            assert_eq!(synonyms, fact.synonyms, "{name}");
+        }
+        for row in table.rows() {
+            let known = facts.iter().any(|fact| fact.name == row.name) || RUN_TIME_ONLY.contains(&row.name);
+            assert!(known, "{of} setting {} is not Kafka's", row.name);
+        }
+    }
+}
+
+#[test]
+fn every_row_is_whole() {
+    for row in topic().rows().iter().chain(broker().rows()) {
+        assert!(row.doc.ends_with('.') && row.doc.len() > 15, "{}: {:?}", row.name, row.doc);
+        assert!(!row.doc.contains("  "), "{}: {:?}", row.name, row.doc);
+        if let Some(default) = row.default {
+            let value = parse(row, default).unwrap_or_else(|e| panic!("{e}"));
+            assert_eq!(value.to_string(), default, "{}", row.name);
+        }
+        for synonym in row.broker_synonyms {
+            assert!(broker().get(synonym.name).is_some(), "{}", synonym.name);
+        }
+    }
+    let mut names: Vec<_> = broker().rows().iter().map(|row| row.name).collect();
+    names.dedup();
+    assert_eq!(names.len(), broker().rows().len(), "a name stands in the table twice");
+}
+
+#[test]
+fn topic_and_broker_have_the_same_default() {
+    for row in topic().rows() {
+        for synonym in row.broker_synonyms {
+            let broker = broker().get(synonym.name).unwrap();
+            if let (Some(own), Some(default)) = (row.default, broker.default) {
+                let default = match synonym.factor {
+                    1 => default.to_owned(),
+                    factor => (default.parse::<i64>().unwrap() * factor).to_string(),
+                };
+                assert_eq!(own, default, "{} and {}", row.name, synonym.name);
+            }
+            assert_eq!(row.effect, broker.effect, "{} and {}", row.name, synonym.name);
+        }
+    }
+}
+
+#[test]
+fn listener_settings_are_known_by_their_base() {
+    assert_eq!(listener_base("listener.name.internal.ssl.keystore.location"), Some("ssl.keystore.location"));
+    assert_eq!(listener_base("listener.name.a.scram-sha-256.sasl.jaas.config"), Some("sasl.jaas.config"));
+    assert_eq!(listener_base("listener.name.internal.nothing"), None);
+    assert_eq!(listener_base("ssl.keystore.location"), None);
+    assert_eq!(
+        broker_synonyms("listener.name.a.max.connections"),
+        ["listener.name.a.max.connections", "max.connections"]
+    );
+    assert_eq!(broker_synonyms("log.roll.hours"), ["log.roll.ms", "log.roll.hours"]);
+}
+
+#[test]
+fn types_have_kafkas_numbers() {
+    for code in 1..=9 {
+        assert_eq!(Type::from_code(code).unwrap().code(), code);
+    }
+    assert_eq!(Type::from_code(0), None);
+}
