@@ -6,8 +6,9 @@ use std::panic::Location;
 use std::rc::Rc;
 
 use super::disk::Disk;
+use super::handle::Handle;
 use super::rng::Rng;
-use super::world::{Handle, NodeId};
+use super::world::NodeId;
 use crate::reactor::sync::{Bell, Notified};
 use crate::reactor::timers::Timers;
 use crate::reactor::{Class, Nanos, Pool};

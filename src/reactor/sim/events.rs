@@ -3,8 +3,9 @@
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 
+use super::handle::Handle;
 use super::rng::Rng;
-use super::world::{Handle, NodeId};
+use super::world::NodeId;
 
 /// Something that happens at a point in time.
 pub(super) enum Event {

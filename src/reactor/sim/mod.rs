@@ -5,6 +5,9 @@
 //! [`Core`] for each of its cores. The world chooses by the seed who runs next among all tasks that are ready,
 //! moves time only when none is, and keeps a trace: the same seed gives the same trace in any two processes.
 //!
+//! A failure names its seed. To see it again, run the same workload with that seed, and with
+//! [`Options::trace_lines`] set to see what led to it.
+//!
 //! ```
 //! use std::time::Duration;
 //! use ottla::reactor::sim::{Options, World};
@@ -22,6 +25,7 @@ mod core;
 mod disk;
 mod events;
 mod executor;
+mod handle;
 mod network;
 mod options;
 mod rng;
@@ -31,11 +35,12 @@ mod world;
 pub use self::core::Core;
 pub use disk::control::{DiskControl, Flip, IoKind, View};
 pub use disk::{Disk, File};
+pub use handle::Handle;
 pub use network::face::{Accepted, Listener, Receiver, Sender};
 pub use options::{Delay, DiskOptions, NetworkOptions, Options, ScheduleOptions};
 pub use rng::Rng;
 pub use trace::Trace;
-pub use world::{CrashKind, Handle, NodeId, World};
+pub use world::{CrashKind, NodeId, World};
 
 #[cfg(test)]
 mod tests;

@@ -1,7 +1,18 @@
-//! The simulated disk of a node, which outlives the node's processes.
+//! The simulated disk of a node, which outlives the node's processes. It punishes what a real one punishes
+//! once in a year.
 //!
-//! It knows what is durable and what is not, for data, extents, size and directory entries apart: see
-//! [`content`] and [`tree`]. It punishes what a real disk punishes only once in a year.
+//! - A write has its effect when it ends, a seeded delay after it was called; what is in flight at once ends
+//!   in any order. Two writes to one block in flight, or memory that changes under a write, stop the world.
+//! - What was written waits in the device's volatile cache. A flush makes durable what had *ended when the flush
+//!   was called*: the file's own writes, its size and extents. Where the device flushes whole, also the writes
+//!   of other files, but only into blocks whose extents and size were durable already.
+//! - Names are durable when their directory is synced.
+//! - A loss of power keeps, loses or tears at sectors each write that no flush covered; of a file's changes of
+//!   size and extents it keeps some first part; of the changes of names any, but those of one name in order.
+//!   What is written where the extent was lost reads as zeros; what an unflushed truncation cut off may return.
+//! - A flush that fails leaves what it should have covered for good to chance, though the next one succeeds.
+//!
+//! [`content`] holds a file, [`tree`] the names, [`mood`] the chance of a loss of power.
 
 mod calls;
 mod content;
@@ -23,7 +34,8 @@ use state::{DiskState, Operation, failed, os};
 use tree::InodeId;
 
 use super::events::Event;
-use super::world::{Handle, Inner, NodeId};
+use super::handle::Handle;
+use super::world::{Inner, NodeId};
 use crate::reactor::sync::{Completion, completion};
 use crate::reactor::{Chunk, ChunkSlice, DirEntry, DiskReport};
 

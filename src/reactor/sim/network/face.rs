@@ -9,8 +9,9 @@ use bytes::Bytes;
 
 use super::{Connection, error};
 use crate::reactor::sim::core::{Core, is_alive};
+use crate::reactor::sim::handle::Handle;
 use crate::reactor::sim::options::NetworkOptions;
-use crate::reactor::sim::world::{Handle, NodeId};
+use crate::reactor::sim::world::NodeId;
 use crate::reactor::sync::completion;
 
 /// A port of the simulated network.
