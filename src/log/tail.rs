@@ -8,7 +8,7 @@
 //!   the same block.
 //! - A block that was handed out is never changed again. If it was the last, unfinished one, the next append goes
 //!   on in a fresh copy of it, which is written over it later.
-//! - Bytes that are not stable yet are never forgotten; [`Tail::forget_before`] drops only what the caller says
+//! - Bytes that are not stable yet are never forgotten; [`Tail::forget_oldest`] drops only what the caller says
 //!   is stable.
 //! - A failed write is not repaired here: the log directory stops.
 

@@ -1,8 +1,8 @@
 //! `ottla bench`: a load generator that costs little itself, for any broker that speaks Kafka's protocol.
 //!
-//! Batches are built once and sent many times ([`template`]), with scattered writes from a few threads that wait on
-//! epoll ([`pump`]). Consumers read into one buffer each and check that offsets follow one another ([`drain`]).
-//! What the figures mean is said once, in [`report`].
+//! Batches are built once and sent many times (`template`), with scattered writes from a few threads that wait on
+//! epoll (`pump`). Consumers read into one buffer each and check that offsets follow one another (`drain`).
+//! What the figures mean is said once, in `report`.
 
 mod account;
 mod drain;
