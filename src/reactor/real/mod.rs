@@ -7,6 +7,7 @@
 )]
 
 mod beside;
+mod check;
 mod clock;
 mod core;
 mod disk;
@@ -19,6 +20,7 @@ mod ring;
 mod scheduler;
 mod start;
 
+pub use self::check::{HostReport, check};
 pub use self::core::Core;
 pub use self::disk::Disk;
 pub use self::file::File;

@@ -324,6 +324,28 @@ pub(super) fn make(depth: u32) -> io::Result<IoUring> {
     }
 }
 
+/// Whether a ring does all that it is asked for here.
+pub(super) fn is_sufficient(uring: &IoUring) -> io::Result<()> {
+    let mut probe = io_uring::Probe::new();
+    uring.submitter().register_probe(&mut probe)?;
+    let needed = [
+        opcode::Write::CODE,
+        opcode::Read::CODE,
+        opcode::Fsync::CODE,
+        opcode::Fallocate::CODE,
+        opcode::SendMsg::CODE,
+        opcode::PollAdd::CODE,
+        opcode::Connect::CODE,
+        opcode::AsyncCancel::CODE,
+    ];
+    let params = uring.params();
+    let is_whole = needed.iter().all(|code| probe.is_supported(*code))
+        && params.is_feature_nodrop()
+        && params.is_feature_ext_arg()
+        && params.is_feature_native_workers();
+    if is_whole { Ok(()) } else { Err(io::Error::from_raw_os_error(libc::EINVAL)) }
+}
+
 /// The descriptor as io_uring names it.
 pub(super) fn fd(of: &impl AsRawFd) -> types::Fd {
     types::Fd(of.as_raw_fd())
