@@ -10,6 +10,7 @@ use ottla::wire::api::ApiKey;
 use ottla::wire::error::ErrorCode;
 use ottla::wire::schema::{Field, Kind};
 
+use crate::batches;
 use crate::generate::{Chance, all_versions, message};
 
 const JAVA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/wire_oracle/java");
@@ -24,13 +25,14 @@ fn jars() -> PathBuf {
         "dependency:copy-dependencies".to_owned(),
         format!("-DoutputDirectory={}", jars.display()),
     ];
-    // Written last, so that jars of a run that was broken off are not taken for all of them.
-    let done = jars.join("slf4j-api-1.7.36.jar");
-    if !done.exists() || !jars.join("kafka-share-coordinator-4.2.0.jar").exists() {
+    // Made last, so that what a broken run has fetched is not taken for all of it.
+    let done = jars.join("all-fetched");
+    if !done.exists() {
         let run = Command::new("mvn").args(&arguments).output();
         let fetched = run.as_ref().is_ok_and(|run| run.status.success());
         let line = format!("mvn {}", arguments.join(" "));
         assert!(fetched, "Kafka's jars could not be fetched (Maven and Java 17 are needed): {line}: {run:?}");
+        std::fs::File::create(done).unwrap();
     }
     jars
 }
@@ -55,7 +57,7 @@ fn ask(questions: &[String]) -> VecDeque<String> {
     answers
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
 
@@ -252,13 +254,13 @@ fn tables(ask: &mut Asker) -> Vec<String> {
 /// Collects the questions of a first run through the checks, and answers those of a second, so that one JVM
 /// answers all.
 #[derive(Default)]
-struct Asker {
+pub struct Asker {
     questions: Vec<String>,
     answers: Option<VecDeque<String>>,
 }
 
 impl Asker {
-    fn ask(&mut self, question: String) -> Option<String> {
+    pub fn ask(&mut self, question: String) -> Option<String> {
         match &mut self.answers {
             Some(answers) => answers.pop_front(),
             None => {
@@ -279,8 +281,14 @@ type Check = fn(&mut Asker) -> Vec<String>;
 #[test]
 fn the_table_is_kafkas() {
     let mut asker = Asker::default();
-    let checks: [(&str, Check); 4] =
-        [("fields", fields), ("bytes", bytes), ("values of absent fields", absent), ("tables", tables)];
+    let checks: [(&str, Check); 6] = [
+        ("fields", fields),
+        ("bytes", bytes),
+        ("values of absent fields", absent),
+        ("tables", tables),
+        ("batches of ours", batches::ours),
+        ("batches of Kafka's", batches::kafkas),
+    ];
     checks.iter().for_each(|(_, check)| assert!(check(&mut asker).is_empty()));
     assert!(asker.questions.len() > 5000, "only {} questions", asker.questions.len());
     asker.answers = Some(ask(&asker.questions));

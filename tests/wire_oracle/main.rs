@@ -1,8 +1,9 @@
 //! The wire room held against others: the `kafka-protocol` crate, the classes of Kafka 4.2's own jars, and hostile
 //! bytes.
 
-#![expect(clippy::disallowed_methods, reason = "a JVM is fed from a thread beside the test")]
+#![expect(clippy::disallowed_methods, clippy::disallowed_types, reason = "a JVM is started beside the test")]
 
+mod batches;
 mod generate;
 mod hostile;
 mod jars;

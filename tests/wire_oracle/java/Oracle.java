@@ -10,6 +10,8 @@ import java.util.Collection;
 import java.util.HexFormat;
 import java.util.Map;
 
+import org.apache.kafka.common.compress.Compression;
+import org.apache.kafka.common.header.Header;
 import org.apache.kafka.common.message.ApiMessageType.ListenerType;
 import org.apache.kafka.common.protocol.ApiKeys;
 import org.apache.kafka.common.protocol.ByteBufferAccessor;
@@ -22,10 +24,16 @@ import org.apache.kafka.common.protocol.types.CompactArrayOf;
 import org.apache.kafka.common.protocol.types.Schema;
 import org.apache.kafka.common.protocol.types.TaggedFields;
 import org.apache.kafka.common.protocol.types.Type;
+import org.apache.kafka.common.record.CompressionType;
+import org.apache.kafka.common.record.MemoryRecords;
+import org.apache.kafka.common.record.MemoryRecordsBuilder;
+import org.apache.kafka.common.record.MutableRecordBatch;
+import org.apache.kafka.common.record.Record;
+import org.apache.kafka.common.record.TimestampType;
 
 /**
  * Answers questions about Kafka's own message classes, one line each:
- * again CLASS VERSION HEX, schema CLASS VERSION, defaults CLASS, apis, errors.
+ * again CLASS VERSION HEX, schema CLASS VERSION, defaults CLASS, records HEX, build COMPRESSION COUNT, apis, errors.
  */
 public final class Oracle {
     private static final String[] PACKAGES = {
@@ -61,6 +69,8 @@ public final class Oracle {
                 defaults(find(words[1]), "", text);
                 return text.toString();
             }
+            case "records": return records(words[1]);
+            case "build": return build(Integer.parseInt(words[1]), Integer.parseInt(words[2]));
             case "apis": return apis();
             case "errors": return errors();
             default: throw new IllegalArgumentException(words[0]);
@@ -152,6 +162,51 @@ public final class Oracle {
     private static String show(Object value) {
         boolean plain = value instanceof Number || value instanceof Boolean;
         return plain ? value.toString() : "";
+    }
+
+    /** What a batch holds. */
+    private static String records(String hex) {
+        var text = new StringBuilder();
+        var all = MemoryRecords.readableRecords(ByteBuffer.wrap(HexFormat.of().parseHex(hex)));
+        for (MutableRecordBatch b : all.batches()) {
+            b.ensureValid();
+            text.append(b.baseOffset()).append(' ').append(b.lastOffset()).append(' ');
+            text.append(b.partitionLeaderEpoch()).append(' ').append(b.compressionType().id).append(' ');
+            text.append(b.timestampType().id == 1).append(' ').append(b.isTransactional()).append(' ');
+            text.append(b.isControlBatch()).append(' ').append(b.maxTimestamp()).append(' ');
+            text.append(b.producerId()).append(' ').append(b.producerEpoch()).append(' ').append(b.baseSequence());
+            text.append(' ').append(b.lastSequence()).append(' ').append(b.countOrNull()).append(';');
+            for (Record r : b) {
+                text.append(r.offset()).append(' ').append(r.timestamp()).append(' ').append(hex(r.key()));
+                text.append(' ').append(hex(r.value()));
+                for (Header h : r.headers()) {
+                    text.append(' ').append(HexFormat.of().formatHex(h.key().getBytes(StandardCharsets.UTF_8)));
+                    text.append('=').append(h.value() == null ? "-" : HexFormat.of().formatHex(h.value()));
+                }
+                text.append(';');
+            }
+        }
+        return text.toString();
+    }
+
+    private static String hex(ByteBuffer bytes) {
+        if (bytes == null) {
+            return "-";
+        }
+        byte[] copy = new byte[bytes.remaining()];
+        bytes.get(copy);
+        return HexFormat.of().formatHex(copy);
+    }
+
+    /** A batch at offset 5 of records whose values grow. */
+    private static String build(int compression, int count) {
+        var type = CompressionType.forId(compression);
+        MemoryRecordsBuilder builder = MemoryRecords.builder(
+            ByteBuffer.allocate(1024), Compression.of(type).build(), TimestampType.CREATE_TIME, 5L);
+        for (int i = 0; i < count; i++) {
+            builder.append(1000L + i, ("key-" + i).getBytes(), "value".repeat(10 * i).getBytes());
+        }
+        return hex(builder.build().buffer());
     }
 
     private static String apis() {
