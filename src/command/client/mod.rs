@@ -1,6 +1,8 @@
 //! A small Kafka client for the commands: one connection per broker, requests routed to leaders, bounded retries.
 
 mod connection;
+#[cfg(test)]
+pub mod fake;
 mod fault;
 
 use std::collections::BTreeMap;

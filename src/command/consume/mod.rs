@@ -93,6 +93,10 @@ const PAUSE: Duration = Duration::from_millis(200);
 
 /// Writes the records.
 pub fn run(args: &ConsumeArgs, global: &Global) -> Result<()> {
+    run_into(args, global, &mut stdout())
+}
+
+fn run_into(args: &ConsumeArgs, global: &Global, out: &mut impl Write) -> Result<()> {
     let mut style = global.style();
     if args.json {
         style.format = Format::Json;
@@ -103,7 +107,7 @@ pub fn run(args: &ConsumeArgs, global: &Global) -> Result<()> {
     let topic = client.topic(&args.topic, false)?;
     let partitions = chosen(&topic, &args.partition)?;
     let bounds = start::bounds(&mut client, &topic, &partitions, starts, end_time, args.exit)?;
-    Reading { client, topic, bounds, style, left: args.count, unbuffered: args.unbuffered, printer }.run()
+    Reading { client, topic, bounds, style, left: args.count, unbuffered: args.unbuffered, printer }.run(out)
 }
 
 fn chosen(topic: &Topic, wanted: &[i32]) -> Result<Vec<i32>> {
@@ -160,8 +164,7 @@ struct Reading {
 }
 
 impl Reading {
-    fn run(mut self) -> Result<()> {
-        let mut out = stdout();
+    fn run(mut self, out: &mut impl Write) -> Result<()> {
         let mut trouble: Option<Instant> = None;
         self.bounds.retain(|_, b| !b.is_done());
         if self.left == Some(0) {
@@ -170,7 +173,7 @@ impl Reading {
         while !self.bounds.is_empty() {
             // Each set of fetchers lives until one of them fails; then leaders are looked up again.
             let fetchers = Fetchers::start(&self.client, &self.topic, &self.bounds)?;
-            let progress = self.follow(fetchers.queue(), &mut out)?;
+            let progress = self.follow(fetchers.queue(), out)?;
             let failure = match progress {
                 Progress::Done => break,
                 Progress::Broken { failure, moved } => {
@@ -334,7 +337,7 @@ impl Reading {
 
     fn bad_batch(&self, partition: i32, offset: i64, error: &BatchError) -> Failure {
         Failure::new(format!("{}-{partition}, in the batch at offset {offset}: {error}", self.topic.name))
-            .advice(format!("To try behind it: -p {partition} -o {}.", offset + 1))
+            .advice("'ottla dump' on the broker's segment shows where the next batch begins; -o goes on from there.")
     }
 }
 
@@ -350,3 +353,6 @@ enum Progress {
         moved: bool,
     },
 }
+
+#[cfg(test)]
+mod tests;

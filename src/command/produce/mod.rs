@@ -201,3 +201,6 @@ fn source(args: &ProduceArgs) -> Result<Source> {
         timestamp: args.timestamp,
     })
 }
+
+#[cfg(test)]
+mod tests;
