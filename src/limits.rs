@@ -34,3 +34,29 @@ pub const DISK_RESERVE: u64 = 256 << 20;
 pub const INDEX_CACHE: usize = 8 << 20;
 /// Bytes that one batch may have when decompressed, where the broker looks into it.
 pub const DECOMPRESSED_MAX: usize = 128 << 20;
+/// Messages that wait for credits to one core; past it, connections read no further requests.
+pub const BUS_LANE: usize = 256;
+/// The largest request frame of any API but Produce. What is small on the wire may be large in memory.
+pub const FRAME_MAX_OTHER: usize = 16 << 20;
+/// Requests up to this size get memory of their own; larger ones a chunk of the pool.
+pub const FRAME_SMALL: usize = 2 << 10;
+/// Bytes that an idle connection has ready to receive into.
+pub const READ_AHEAD_IDLE: usize = 1 << 10;
+/// Bytes that a connection with many small requests has ready to receive into.
+pub const READ_AHEAD_BUSY: usize = 16 << 10;
+/// Within this time, and [`FRAME_RATE`] on top, a frame that holds memory of the pool must have arrived.
+pub const FRAME_TIME: std::time::Duration = std::time::Duration::from_secs(30);
+/// Bytes a second at which a frame that holds memory of the pool must arrive at least.
+pub const FRAME_RATE: usize = 64 << 10;
+/// Replies that are ready leave together until they have this many bytes.
+pub const SEND_TOGETHER: usize = 256 << 10;
+/// Bytes of records in one fetch reply, whatever the client allows; one batch may be larger.
+pub const FETCH_REPLY_BYTES: usize = 8 << 20;
+/// How long a connection may take no byte of what is sent to it while others wait for the memory it holds.
+pub const SEND_STALL: std::time::Duration = std::time::Duration::from_secs(5);
+/// Fetch sessions of the whole broker (`max.incremental.fetch.session.cache.slots`).
+pub const FETCH_SESSIONS: usize = 1000;
+/// Partitions in all fetch sessions of a core; past it, clients are served without sessions.
+pub const FETCH_SESSION_PARTITIONS: usize = 500_000;
+/// How often a core looks at its connections for idle and stalled ones.
+pub const CONNECTIONS_LOOK: std::time::Duration = std::time::Duration::from_secs(1);

@@ -1,5 +1,6 @@
 //! What cores say to one another: one message per (request, shard), and one back.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -29,6 +30,8 @@ pub enum ToCore {
     },
     /// A connection for the receiving core to serve, accepted on the listener of this index.
     Connection(Accepted, usize),
+    /// A connection from this address, which the sending core served, is over.
+    ConnectionEnded(IpAddr),
     /// The cluster's metadata as of now. The receiving core answers with [`ToCore::ImageSeen`] once its APIs
     /// go by it.
     Image(Arc<Image>),

@@ -1,12 +1,16 @@
 //! A node: shards, the bus, connections, one file per API, start and stop.
 
+pub mod api;
 pub mod boot;
 pub mod call;
+pub mod connection;
 pub mod controller;
+pub mod core;
 pub mod fetch;
 pub mod flush;
 pub mod lifecycle;
 pub mod list_offsets;
+pub mod listener;
 pub mod log_dir;
 pub mod marks;
 pub mod messages;
@@ -14,6 +18,9 @@ pub mod open;
 pub mod produce;
 pub mod read_cache;
 pub mod replica;
+pub mod sessions;
 pub mod shard;
+#[cfg(test)]
+mod testing;
 pub mod upkeep;
 pub mod watch;

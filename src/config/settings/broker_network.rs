@@ -71,7 +71,6 @@ pub(super) const ROWS: &[Setting] = &[
     int("max.connections.per.ip", "2147483647")
         .min(0)
         .cluster_wide()
-        .later()
         .doc("How many connections may be open at once from one address."),
     string("max.connections.per.ip.overrides", "")
         .cluster_wide()

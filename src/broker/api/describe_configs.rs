@@ -1,0 +1,99 @@
+//! DescribeConfigs: every setting of a topic or broker, its value and where that comes from.
+
+use super::Asked;
+use crate::broker::connection::{Ended, Reply};
+use crate::broker::core::Core;
+use crate::config::describe::{self, Row};
+use crate::controller::image::resource;
+use crate::controller::{Refusal, names};
+use crate::wire::error::ErrorCode;
+use crate::wire::schema::{
+    DescribeConfigsRequest, DescribeConfigsResource, DescribeConfigsResourceResult, DescribeConfigsResponse,
+    DescribeConfigsResult, DescribeConfigsSynonym,
+};
+
+/// Describes each resource by itself.
+pub async fn answer(mut asked: Asked) -> Result<Reply, Ended> {
+    let request: DescribeConfigsRequest = asked.decode()?;
+    let core = asked.client.core.clone();
+    let mut results = Vec::with_capacity(request.resources.len());
+    for wanted in &request.resources {
+        results.push(describe(&core, wanted, &request));
+        core.reactor.yield_now().await;
+    }
+    asked.reply(&DescribeConfigsResponse { results, ..DescribeConfigsResponse::default() })
+}
+
+fn describe(
+    core: &Core,
+    wanted: &DescribeConfigsResource,
+    request: &DescribeConfigsRequest,
+) -> DescribeConfigsResult {
+    let (error_code, error_message, rows) = match rows(core, wanted) {
+        Ok(rows) => (ErrorCode::NONE, None, rows),
+        Err(refusal) => (refusal.error, Some(refusal.message), Vec::new()),
+    };
+    let keys = wanted.configuration_keys.as_deref().unwrap_or_default();
+    let told = rows.into_iter().filter(|row| keys.is_empty() || keys.contains(&row.name));
+    DescribeConfigsResult {
+        error_code,
+        error_message,
+        resource_type: wanted.resource_type,
+        resource_name: wanted.resource_name.clone(),
+        configs: told.map(|row| setting(row, request)).collect(),
+    }
+}
+
+fn rows(core: &Core, wanted: &DescribeConfigsResource) -> Result<Vec<Row>, Refusal> {
+    let name = wanted.resource_name.as_str();
+    match wanted.resource_type {
+        resource::TOPIC => topic_rows(core, name),
+        resource::BROKER => broker_rows(core, name),
+        other => {
+            let what =
+                format!("resources of type {other} have no settings here; topics (2) and brokers (4) do");
+            Err(Refusal::new(ErrorCode::INVALID_REQUEST, what))
+        }
+    }
+}
+
+fn topic_rows(core: &Core, name: &str) -> Result<Vec<Row>, Refusal> {
+    names::check(name).map_err(|what| Refusal::new(ErrorCode::INVALID_TOPIC_EXCEPTION, what))?;
+    let image = core.image();
+    let unknown =
+        || Refusal::new(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, format!("there is no topic '{name}'"));
+    let topic = image.topic_named(name).ok_or_else(unknown)?;
+    let layers = image.broker_layers(core.settings.node_id, &core.config.layers);
+    let replicas = topic.partitions.get(&0).map_or(1, |partition| partition.replicas.len());
+    Ok(describe::topic(&topic.configs, &layers, replicas))
+}
+
+fn broker_rows(core: &Core, name: &str) -> Result<Vec<Row>, Refusal> {
+    let node = core.settings.node_id;
+    let layers = core.image().broker_layers(node, &core.config.layers);
+    let invalid = |what: String| Err(Refusal::new(ErrorCode::INVALID_REQUEST, what));
+    match name.parse::<i32>() {
+        _ if name.is_empty() => Ok(describe::all_brokers(&layers)),
+        Ok(id) if id == node => Ok(describe::broker(&layers)),
+        Ok(id) => {
+            invalid(format!("Unexpected broker id, expected {node} or empty string, but received {id}"))
+        }
+        Err(_) => invalid(format!("Broker id must be an integer, but it is: {name}")),
+    }
+}
+
+fn setting(row: Row, request: &DescribeConfigsRequest) -> DescribeConfigsResourceResult {
+    let synonyms = row.synonyms.into_iter().filter(|_| request.include_synonyms);
+    DescribeConfigsResourceResult {
+        name: row.name,
+        value: row.value,
+        read_only: row.read_only,
+        config_source: row.source.code(),
+        is_sensitive: row.sensitive,
+        synonyms: synonyms
+            .map(|(name, value, source)| DescribeConfigsSynonym { name, value, source: source.code() })
+            .collect(),
+        config_type: row.kind,
+        documentation: row.doc.filter(|_| request.include_documentation).map(str::to_string),
+    }
+}

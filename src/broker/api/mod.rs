@@ -1,0 +1,152 @@
+//! What the broker answers: one file per API.
+//!
+//! [`order`] reads a request's header and hands it to its API. Each API reads from top to bottom: decode, plan,
+//! call the shards, merge what they say, encode.
+
+pub mod api_versions;
+pub mod commands;
+pub mod create_partitions;
+pub mod create_topics;
+pub mod delete_topics;
+pub mod describe_cluster;
+pub mod describe_configs;
+pub mod fetch;
+pub mod init_producer_id;
+pub mod list_offsets;
+pub mod metadata;
+pub mod places;
+pub mod produce;
+mod produce_refused;
+
+use std::rc::Rc;
+
+use bytes::Bytes;
+
+use super::connection::{Answer, Client, Ended, Outcome, Reply};
+use crate::wire::api::{ApiKey, RequestHeader, response_frame};
+use crate::wire::codec::{DecodeError, Reader};
+use crate::wire::schema::{Request, Response};
+
+/// The APIs that are answered here, and no others are told of.
+pub const SERVED: &[ApiKey] = &[
+    ApiKey::Produce,
+    ApiKey::Fetch,
+    ApiKey::ListOffsets,
+    ApiKey::Metadata,
+    ApiKey::ApiVersions,
+    ApiKey::CreateTopics,
+    ApiKey::DeleteTopics,
+    ApiKey::InitProducerId,
+    ApiKey::DescribeConfigs,
+    ApiKey::CreatePartitions,
+    ApiKey::DescribeCluster,
+];
+
+/// A request whose header was read.
+pub struct Asked {
+    /// Who asks.
+    pub client: Rc<Client>,
+    /// Which API.
+    pub api: ApiKey,
+    /// Which version of it: one that is served, or one of Produce that is refused.
+    pub version: i16,
+    correlation_id: i32,
+    body: Reader,
+}
+
+impl Asked {
+    /// The body.
+    pub fn decode<R: Request>(&mut self) -> Result<R, Ended> {
+        debug_assert_eq!(self.api, R::API);
+        // Bytes behind the last known field are let pass, as Kafka does.
+        R::decode(&mut self.body, self.version).map_err(|e| self.malformed(&e))
+    }
+
+    /// Why the connection ends when a body cannot be read.
+    pub fn malformed(&self, error: &DecodeError) -> Ended {
+        Ended::because(format!("its {} request (version {}) is malformed: {error}", self.api, self.version))
+    }
+
+    /// What is left of the body, to be read by hand.
+    pub fn body(&mut self) -> &mut Reader {
+        &mut self.body
+    }
+
+    /// The response's frame.
+    pub fn reply<R: Response>(&self, response: &R) -> Result<Reply, Ended> {
+        debug_assert_eq!(self.api, R::API);
+        self.reply_in(response, self.version)
+    }
+
+    /// The response's frame in another version than the request's.
+    pub fn reply_in<R: Response>(&self, response: &R, version: i16) -> Result<Reply, Ended> {
+        let slices = response_frame(response, version, self.correlation_id).map_err(|e| {
+            Ended::because(format!("the answer to its {} request cannot be written: {e}", self.api))
+        })?;
+        Ok(slices.into())
+    }
+
+    /// The number that the response repeats.
+    pub fn correlation_id(&self) -> i32 {
+        self.correlation_id
+    }
+}
+
+/// Orders a request: when this returns, a Produce has its place on its shards, and any other request has its
+/// turn when all before it are answered.
+pub async fn order(client: &Rc<Client>, frame: Bytes) -> Result<Answer, Ended> {
+    let asked = read_header(client, frame)?;
+    match asked.api {
+        ApiKey::Produce => produce::order(asked).await,
+        _ => Ok(Box::pin(async move { answer(asked).await.map(Outcome::Reply) })),
+    }
+}
+
+async fn answer(asked: Asked) -> Result<Reply, Ended> {
+    match asked.api {
+        ApiKey::ApiVersions => api_versions::answer(asked),
+        ApiKey::Metadata => metadata::answer(asked).await,
+        ApiKey::Fetch => fetch::answer(asked).await,
+        ApiKey::ListOffsets => list_offsets::answer(asked).await,
+        ApiKey::CreateTopics => create_topics::answer(asked).await,
+        ApiKey::DeleteTopics => delete_topics::answer(asked).await,
+        ApiKey::CreatePartitions => create_partitions::answer(asked).await,
+        ApiKey::DescribeConfigs => describe_configs::answer(asked).await,
+        ApiKey::InitProducerId => init_producer_id::answer(asked).await,
+        ApiKey::DescribeCluster => describe_cluster::answer(asked),
+        other => unreachable!("{other} is not served, which was looked at before"),
+    }
+}
+
+fn read_header(client: &Rc<Client>, frame: Bytes) -> Result<Asked, Ended> {
+    let start = start(&frame).ok_or_else(|| Ended::because("its request is shorter than a header"))?;
+    let (number, version, correlation_id) = start;
+    let Some(api) = ApiKey::from_number(number).filter(|api| SERVED.contains(api)) else {
+        let name = ApiKey::from_number(number).map_or("no API of Kafka", ApiKey::name);
+        return Err(Ended::because(format!("it asks for API {number} ({name}), which is not served here")));
+    };
+    // A client that does not know the broker yet asks in its newest version, and learns from the answer; of such
+    // a request no more is read.
+    let is_unknown = api == ApiKey::ApiVersions && !api.versions().contains(&version);
+    let mut body = Reader::new(frame);
+    if !is_unknown {
+        if !api.advertised().contains(&version) {
+            let (lowest, highest) = api.versions().into_inner();
+            return Err(Ended::because(format!(
+                "it asks for version {version} of {api}; versions {lowest} to {highest} are served here"
+            )));
+        }
+        RequestHeader::decode(&mut body)
+            .map_err(|e| Ended::because(format!("the header of its {api} request is malformed: {e}")))?;
+    }
+    Ok(Asked { client: client.clone(), api, version, correlation_id, body })
+}
+
+/// The API's number, its version and the correlation id, which every header begins with.
+fn start(frame: &[u8]) -> Option<(i16, i16, i32)> {
+    let [a, b, c, d, e, f, g, h, ..] = *frame else { return None };
+    Some((i16::from_be_bytes([a, b]), i16::from_be_bytes([c, d]), i32::from_be_bytes([e, f, g, h])))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,244 @@
+//! What a core's connections and APIs work with.
+
+use std::cell::{Cell, RefCell};
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::api::init_producer_id::ProducerIds;
+use super::call::Caller;
+use super::connection::{self, Connections};
+use super::listener::Board;
+use super::messages::ToCore;
+use super::sessions::{SessionLimits, Sessions};
+use crate::config::BrokerConfig;
+use crate::controller::Image;
+use crate::limits::{FETCH_SESSION_PARTITIONS, FETCH_SESSIONS, FRAME_MAX};
+use crate::reactor::sync::{Permit, Semaphore};
+use crate::reactor::{Reactor, Share};
+
+/// How many messages of the bus may be served without letting other tasks run.
+const BUS_TURN: usize = 64;
+
+/// What the APIs go by of the broker's settings.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// `node.id`
+    pub node_id: i32,
+    /// The names of the `listeners`, in their order.
+    pub listeners: Vec<String>,
+    /// `socket.request.max.bytes`
+    pub request_max_bytes: usize,
+    /// `connections.max.idle.ms`
+    pub connections_max_idle: Duration,
+    /// `max.connections`
+    pub max_connections: usize,
+    /// `max.connections.per.ip`
+    pub max_connections_per_ip: usize,
+    /// `auto.create.topics.enable`
+    pub auto_create_topics: bool,
+    /// `fetch.max.bytes`
+    pub fetch_max_bytes: usize,
+    /// `max.incremental.fetch.session.cache.slots`
+    pub fetch_sessions: usize,
+    /// `min.incremental.fetch.session.eviction.ms`
+    pub fetch_session_eviction: Duration,
+    /// The core that serves the controller's commands.
+    pub controller_core: usize,
+    /// The core that accepts connections.
+    pub listener_core: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Settings {
+            node_id: 1,
+            listeners: vec!["PLAINTEXT".to_string()],
+            request_max_bytes: FRAME_MAX,
+            connections_max_idle: Duration::from_secs(600),
+            max_connections: i32::MAX as usize,
+            max_connections_per_ip: i32::MAX as usize,
+            auto_create_topics: true,
+            fetch_max_bytes: 55 << 20,
+            fetch_sessions: FETCH_SESSIONS,
+            fetch_session_eviction: Duration::from_secs(120),
+            controller_core: 0,
+            listener_core: 0,
+        }
+    }
+}
+
+impl From<&BrokerConfig> for Settings {
+    fn from(config: &BrokerConfig) -> Settings {
+        let number = |name: &str| config.layers.value(name).and_then(|text| text.parse::<u64>().ok());
+        let count = |name: &str| number(name).and_then(|n| usize::try_from(n).ok());
+        let default = Settings::default();
+        let idle = config.connections_max_idle_ms.map_or(Duration::MAX, Duration::from_millis);
+        let eviction = number("min.incremental.fetch.session.eviction.ms").map(Duration::from_millis);
+        Settings {
+            node_id: config.node_id,
+            listeners: config.listeners.iter().map(|listener| listener.name.clone()).collect(),
+            request_max_bytes: config.socket_request_max_bytes,
+            connections_max_idle: idle,
+            max_connections: config.max_connections,
+            max_connections_per_ip: count("max.connections.per.ip").unwrap_or(default.max_connections_per_ip),
+            auto_create_topics: config.auto_create_topics,
+            fetch_max_bytes: config.fetch_max_bytes,
+            fetch_sessions: config.fetch_session_slots,
+            fetch_session_eviction: eviction.unwrap_or(default.fetch_session_eviction),
+            controller_core: default.controller_core,
+            listener_core: default.listener_core,
+        }
+    }
+}
+
+/// One core, as its connections see it. Lives as long as the node runs.
+pub struct Core {
+    /// The core's reactor.
+    pub reactor: Reactor,
+    /// The way to every shard.
+    pub caller: Caller,
+    /// The broker's file.
+    pub config: Arc<BrokerConfig>,
+    /// What the APIs go by of it.
+    pub settings: Settings,
+    /// The connections that this core serves.
+    pub connections: Connections,
+    /// The fetch sessions of its connections.
+    pub sessions: RefCell<Sessions>,
+    /// The producer ids that this core may give.
+    pub producer_ids: ProducerIds,
+    /// The memory that fetch replies may pin.
+    pub fetch_memory: FetchMemory,
+    /// On the core that accepts connections: who serves how many.
+    pub board: RefCell<Option<Rc<Board>>>,
+    image: RefCell<Arc<Image>>,
+}
+
+impl Core {
+    /// A core that goes by this image.
+    pub fn new(
+        reactor: Reactor,
+        caller: Caller,
+        config: Arc<BrokerConfig>,
+        settings: Settings,
+        image: Arc<Image>,
+    ) -> Rc<Core> {
+        let limits = SessionLimits {
+            sessions: settings.fetch_sessions.div_ceil(reactor.cores()),
+            partitions: FETCH_SESSION_PARTITIONS,
+            eviction: settings.fetch_session_eviction,
+        };
+        let sessions = Sessions::new(limits, reactor.core(), reactor.cores());
+        let pool = reactor.pool();
+        let fetch_memory = FetchMemory::new((pool.budget(Share::Tail) + pool.budget(Share::Reads)) / 4);
+        Rc::new(Core {
+            reactor,
+            caller,
+            config,
+            settings,
+            connections: Connections::default(),
+            sessions: RefCell::new(sessions),
+            producer_ids: ProducerIds::default(),
+            fetch_memory,
+            board: RefCell::default(),
+            image: RefCell::new(image),
+        })
+    }
+
+    /// The cluster's metadata as this core goes by it.
+    pub fn image(&self) -> Arc<Image> {
+        self.image.borrow().clone()
+    }
+
+    /// Goes by other metadata from now on.
+    pub fn set_image(&self, image: Arc<Image>) {
+        let before = self.image.replace(image);
+        drop(before);
+    }
+
+    /// Tells the core that accepts connections that one of them is over.
+    pub fn connection_ended(&self, peer: SocketAddr) {
+        if self.settings.listener_core != self.reactor.core() {
+            self.caller.send(self.settings.listener_core, ToCore::ConnectionEnded(peer.ip()));
+        } else if let Some(board) = &*self.board.borrow() {
+            board.ended(self.reactor.core(), peer.ip());
+        }
+    }
+}
+
+/// Serves what the bus brings to this core, for ever. What is for neither shards, callers nor connections is handed
+/// to `other`, with the sending core.
+pub async fn serve_bus(core: Rc<Core>, other: impl Fn(usize, ToCore)) {
+    let mut turn = 0;
+    loop {
+        let (from, message) = core.caller.receive().await;
+        match core.caller.dispatch(from, message) {
+            None => {}
+            Some(ToCore::Connection(accepted, listener)) => connection::serve(&core, accepted, listener),
+            Some(ToCore::ConnectionEnded(ip)) => {
+                let board = core.board.borrow().clone();
+                board.expect("told to the core that accepts connections").ended(from, ip);
+            }
+            Some(message) => other(from, message),
+        }
+        turn += 1;
+        if turn % BUS_TURN == 0 {
+            core.reactor.yield_now().await;
+        }
+    }
+}
+
+/// The memory that a core's fetch replies may pin until they are sent: chunks of the tails and of reads.
+pub struct FetchMemory {
+    free: Semaphore,
+    bytes: usize,
+    waiting: Cell<usize>,
+}
+
+impl FetchMemory {
+    fn new(bytes: usize) -> FetchMemory {
+        FetchMemory { free: Semaphore::new(bytes), bytes, waiting: Cell::new(0) }
+    }
+
+    /// How much one reply may have at most.
+    pub fn share(&self) -> usize {
+        self.bytes / 4
+    }
+
+    /// Takes memory, waiting for its turn.
+    pub async fn take(&self, bytes: usize) -> Permit {
+        if let Some(permit) = self.free.try_acquire(bytes) {
+            return permit;
+        }
+        self.waiting.set(self.waiting.get() + 1);
+        let _waits = Waits(&self.waiting);
+        self.free.acquire(bytes).await
+    }
+
+    /// Whether somebody waits for memory.
+    pub fn is_wanted(&self) -> bool {
+        self.waiting.get() > 0
+    }
+}
+
+struct Waits<'a>(&'a Cell<usize>);
+
+impl Drop for Waits<'_> {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() - 1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn defaults_are_the_tables() {
+        let ours = Settings::default();
+        let theirs = Settings::from(&BrokerConfig::defaults());
+        assert_eq!(format!("{ours:?}"), format!("{theirs:?}"));
+    }
+}
