@@ -21,13 +21,26 @@ struct Found {
     mount: Mount,
     /// The name of the block device, where there is one.
     block_device: Option<String>,
-    /// ext4 has its journal in the same device; none where that cannot be told.
-    internal_journal: Option<bool>,
+    /// Where ext4 has its journal.
+    journal: Journal,
     write_cache: Option<bool>,
     fua: Option<bool>,
     direct: bool,
     alignment: usize,
     free: u64,
+}
+
+/// Where the journal of an ext4 lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Journal {
+    /// In the file system's own device.
+    Inside,
+    /// On another device, as far as can be told.
+    Elsewhere,
+    /// There is none: a flush does the same, but after a crash e2fsck has to come first.
+    Absent,
+    /// The kernel does not tell.
+    Unknown,
 }
 
 /// A line of `/proc/self/mountinfo`.
@@ -89,7 +102,7 @@ fn find(dir: &Path) -> io::Result<Found> {
         magic: statfs(dir)?.f_type,
         device,
         mount,
-        internal_journal: block_device.as_deref().and_then(internal_journal),
+        journal: block_device.as_deref().map_or(Journal::Unknown, journal_of),
         block_device,
         write_cache: fact("write_cache").map(|text| text.trim() == "write back"),
         fua: fact("fua").map(|text| text.trim() == "1"),
@@ -136,13 +149,33 @@ fn queue_of(block_device: &str) -> PathBuf {
     if queue.exists() { queue } else { own.parent().unwrap_or(Path::new("/")).join("queue") }
 }
 
-/// jbd2 names a journal inside a device after the device and the journal's inode, one on a device of its own
-/// after that device.
-fn internal_journal(block_device: &str) -> Option<bool> {
-    let prefix = format!("{block_device}-");
-    let journals = fs::read_dir("/proc/fs/jbd2").ok()?;
-    let mut names = journals.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
-    Some(names.any(|name| name.strip_prefix(&prefix).is_some_and(|inode| inode.parse::<u64>().is_ok())))
+/// Finds the journal among those that the kernel lists.
+fn journal_of(block_device: &str) -> Journal {
+    match fs::read_dir("/proc/fs/jbd2") {
+        Ok(journals) => {
+            let names = journals.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+            journal_among(block_device, names)
+        }
+        // The list is missing while the file system itself is told of: no journal was ever opened.
+        Err(_) if Path::new("/proc/fs/ext4").join(block_device).exists() => Journal::Absent,
+        Err(_) => Journal::Unknown,
+    }
+}
+
+/// jbd2 names a journal inside a device after the device and the journal's inode, and one on a device of its own
+/// after that device alone. Of the latter it cannot be told whose it is.
+fn journal_among(block_device: &str, names: impl Iterator<Item = String>) -> Journal {
+    let mut found = Journal::Absent;
+    for name in names {
+        let inode = name.rsplit_once('-').filter(|(_, inode)| inode.parse::<u64>().is_ok());
+        match inode {
+            Some((device, _)) if device == block_device => return Journal::Inside,
+            // `dm-0` is a device of its own that looks like inode 0 of a device `dm`.
+            Some((device, inode)) if device != "dm" || inode.is_empty() => {}
+            _ => found = Journal::Elsewhere,
+        }
+    }
+    found
 }
 
 /// Whether a file can be opened for direct I/O in `dir`, and with which alignment. Leaves nothing behind.
@@ -175,7 +208,9 @@ fn judge(found: &Found) -> DiskReport {
     let no_barrier = has_option(found, &["nobarrier", "barrier=0"]).is_some();
     let (one_flush, reason) = match against_one_flush(found, &file_system, no_barrier) {
         Some(reason) => (false, format!("{reason}: every file is flushed by itself")),
-        None => (true, format!("{file_system} with barriers and its journal on {}", device_text(found))),
+        None => {
+            (true, format!("{file_system} with barriers{} on {}", journal_text(found), device_text(found)))
+        }
     };
     DiskReport {
         file_system,
@@ -187,6 +222,15 @@ fn judge(found: &Found) -> DiskReport {
         free: found.free,
         no_barrier,
         write_cache: found.write_cache,
+    }
+}
+
+fn journal_text(found: &Found) -> &'static str {
+    match found.journal {
+        Journal::Absent if found.magic == libc::EXT4_SUPER_MAGIC => {
+            " and without a journal (after a crash of the machine e2fsck has to run before it is mounted)"
+        }
+        _ => "",
     }
 }
 
@@ -234,9 +278,11 @@ fn against_one_flush(found: &Found, file_system: &str, no_barrier: bool) -> Opti
     if let Some(option) = elsewhere {
         return Some(format!("a part of the file system lies on another device ({option})"));
     }
-    match (file_system, found.internal_journal) {
-        ("ext4", Some(false)) => Some("ext4 has no journal, or has it on another device".to_owned()),
-        ("ext4", None) => Some("/proc/fs/jbd2 does not tell where the journal lies".to_owned()),
+    match (file_system, found.journal) {
+        ("ext4", Journal::Elsewhere) => Some("the journal of ext4 may lie on another device".to_owned()),
+        ("ext4", Journal::Unknown) => {
+            Some("/proc/fs/jbd2 and /proc/fs/ext4 do not tell where the journal of ext4 lies".to_owned())
+        }
         _ => None,
     }
 }
@@ -255,7 +301,7 @@ mod tests {
                 options: vec!["rw".to_owned(), "relatime".to_owned()],
             },
             block_device: Some("vda".to_owned()),
-            internal_journal: Some(true),
+            journal: Journal::Inside,
             write_cache: Some(true),
             fua: Some(false),
             direct: true,
@@ -271,7 +317,7 @@ mod tests {
             let mut found = good();
             found.magic = libc::XFS_SUPER_MAGIC;
             found.mount.file_system = "xfs".to_owned();
-            found.internal_journal = Some(false);
+            found.journal = Journal::Unknown;
             found.mount.options.push(option.to_owned());
             judge(&found)
         };
@@ -287,8 +333,8 @@ mod tests {
             |f| f.mount.options.push("data=journal".to_owned()),
             |f| f.direct = false,
             |f| f.block_device = None,
-            |f| f.internal_journal = Some(false),
-            |f| f.internal_journal = None,
+            |f| f.journal = Journal::Elsewhere,
+            |f| f.journal = Journal::Unknown,
         ];
         for (i, spoil) in spoilers.iter().enumerate() {
             let mut found = good();
@@ -297,6 +343,21 @@ mod tests {
             assert!(!report.one_flush, "spoiler {i}: {report:?}");
             assert!(report.reason.ends_with("every file is flushed by itself"), "{}", report.reason);
         }
+    }
+
+    #[test]
+    fn the_journal_is_found_by_its_name() {
+        let among =
+            |device: &str, names: &[&str]| journal_among(device, names.iter().map(|n| (*n).to_owned()));
+        assert_eq!(among("vda", &["sdb-8", "vda-8"]), Journal::Inside);
+        assert_eq!(among("dm-0", &["dm-0-8"]), Journal::Inside);
+        assert_eq!(among("vda", &[]), Journal::Absent);
+        assert_eq!(among("vda", &["sdb-8", "dm-1-8"]), Journal::Absent);
+        assert_eq!(among("vda", &["sdb"]), Journal::Elsewhere);
+        assert_eq!(among("vda", &["dm-3"]), Journal::Elsewhere);
+        let mut found = good();
+        found.journal = Journal::Absent;
+        assert!(judge(&found).one_flush && judge(&found).reason.contains("e2fsck"));
     }
 
     #[test]
