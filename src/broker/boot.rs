@@ -7,10 +7,14 @@ use std::rc::Rc;
 use super::log_dir::LogDir;
 use super::marks::{FoundMarks, MarkFiles};
 use super::messages::PartitionId;
+use super::metadata_log::METADATA_TOPIC;
+use super::open::METADATA;
 use super::shard::Shard;
-use super::upkeep::remove_deleted;
-use crate::log::checkpoint;
+pub use super::upkeep::remove_deleted;
+use crate::controller::Image;
+use crate::log::{checkpoint, segment};
 use crate::reactor::{Disk, DiskReport, Reactor};
+use crate::wire::uuid::Uuid;
 
 /// Kafka's sign of a clean stop.
 const CLEAN: &str = ".kafka_cleanshutdown";
@@ -61,13 +65,41 @@ pub async fn start_shard(
     mine: impl Fn(PartitionId) -> bool,
 ) -> io::Result<Rc<Shard>> {
     let log_dir = Rc::new(LogDir::open(reactor, dir, found.report.clone()).await?);
-    if reactor.core() == 0 {
-        remove_deleted(&log_dir).await?;
-    }
     let marks = MarkFiles::begin(reactor, dir, log_dir.shares_flush(), &found.marks, mine).await?;
     let shard = Shard::new(reactor.clone(), log_dir, marks);
     shard.start();
     Ok(shard)
+}
+
+/// Puts aside the folders of partitions that this broker does not have by the image, such as those of a topic whose
+/// deletion a crash cut short. They are renamed, not deleted: it is for the operator to say that they can go.
+pub async fn put_strays_aside(log_dir: &LogDir, image: &Image, node_id: i32) -> io::Result<()> {
+    for entry in log_dir.disk.list(&log_dir.path).await?.into_iter().filter(|entry| entry.is_dir) {
+        let Some((topic, partition)) = segment::parse_partition_dir(&entry.name) else { continue };
+        let known = image.topic_named(topic).and_then(|topic| topic.partitions.get(&partition));
+        if topic == METADATA_TOPIC || known.is_some_and(|partition| partition.core_on(node_id).is_some()) {
+            continue;
+        }
+        let dir = log_dir.path.join(&entry.name);
+        let id = match log_dir.disk.read(&dir.join(METADATA)).await {
+            Ok(bytes) => checkpoint::decode_partition_metadata(&bytes).unwrap_or(Uuid::ZERO),
+            Err(_) => Uuid::ZERO,
+        };
+        put_aside(log_dir, &dir, &entry.name, id).await?;
+    }
+    Ok(())
+}
+
+/// Renames the folder of a partition that is not served here.
+pub async fn put_aside(log_dir: &LogDir, dir: &Path, name: &str, topic_id: Uuid) -> io::Result<()> {
+    let aside = log_dir.path.join(segment::renamed_dir(name, topic_id, "stray"));
+    tracing::warn!(
+        "{} belongs to the topic id {topic_id}, which is not served here any more: renamed to {}",
+        dir.display(),
+        aside.display()
+    );
+    log_dir.disk.rename(dir, &aside).await?;
+    log_dir.disk.sync_dir(&log_dir.path).await
 }
 
 /// Stops a shard: takes no more appends, waits until all that was appended is flushed, and leaves the logs as

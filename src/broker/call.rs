@@ -135,6 +135,17 @@ impl Caller {
         }
     }
 
+    /// Resolves once everything that was sent is on the bus.
+    pub async fn all_sent(&self) {
+        loop {
+            let shorter = self.inner.shorter.notified();
+            if self.inner.lanes.iter().all(|lane| lane.len() == 0) {
+                return;
+            }
+            shorter.await;
+        }
+    }
+
     /// The next message from any core.
     pub async fn receive(&self) -> (usize, ToCore) {
         self.inner.end.receive().await

@@ -1,6 +1,24 @@
-//! What the controller is asked by the other cores.
+//! The controller's shell: commands in, records to the metadata log, images to every core.
+//!
+//! Runs on the core that owns the metadata log. Commands are carried out one after the other: the pure
+//! [`Controller`] answers with a reply and with records, the records go to the log as one batch, and the reply is
+//! sent when they are durable and every core goes by the image that holds them. So whoever was told that a topic
+//! exists finds it, whichever core he asks.
 
-use crate::controller::Refusal;
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use super::call::{Caller, Responder};
+use super::messages::{ProduceCall, ProducePart, ShardReply, ShardRequest, ToCore};
+use super::metadata_log::{METADATA_LOG, encode};
+use super::shard::Shard;
+use crate::controller::{Answer, Controller, Image, Refusal};
+use crate::reactor::sync::{Bell, completion};
+use crate::reactor::{Class, Nanos};
+use crate::wire::error::ErrorCode;
+use crate::wire::metadata_record::MetadataRecord;
 use crate::wire::schema::{
     CreatableTopicResult, CreatePartitionsRequest, CreatePartitionsTopicResult, CreateTopicsRequest,
     DeletableTopicResult, DeleteTopicsRequest,
@@ -31,4 +49,181 @@ pub enum CommandReply {
     ProducerIds(i64),
     /// To any command: it is not carried out.
     Refused(Refusal),
+}
+
+/// The controller on its core.
+pub struct ControllerShell {
+    shard: Rc<Shard>,
+    caller: Caller,
+    node_id: i32,
+    broker_epoch: Cell<i64>,
+    controller: RefCell<Controller>,
+    next_offset: Cell<i64>,
+    commands: RefCell<VecDeque<(Command, Responder)>>,
+    added: Bell,
+    /// The version of the image that each core goes by; none where it has not begun.
+    seen: RefCell<Vec<Option<i64>>>,
+    seen_more: Bell,
+    /// Has this core's own APIs and shard go by an image.
+    show: Box<dyn Fn(Arc<Image>)>,
+}
+
+impl ControllerShell {
+    /// The controller over a metadata log that was read whole, and that `shard` serves. `show` makes this core go
+    /// by an image.
+    pub fn new(
+        shard: Rc<Shard>,
+        caller: Caller,
+        node_id: i32,
+        controller: Controller,
+        next_offset: i64,
+        show: impl Fn(Arc<Image>) + 'static,
+    ) -> Rc<ControllerShell> {
+        let cores = caller.cores();
+        Rc::new(ControllerShell {
+            shard,
+            caller,
+            node_id,
+            broker_epoch: Cell::new(-1),
+            controller: RefCell::new(controller),
+            next_offset: Cell::new(next_offset),
+            commands: RefCell::default(),
+            added: Bell::default(),
+            seen: RefCell::new(vec![None; cores]),
+            seen_more: Bell::default(),
+            show: Box::new(show),
+        })
+    }
+
+    /// Takes commands from here on.
+    pub fn start(self: &Rc<Self>) {
+        let shell = self.clone();
+        self.shard.set_command_handler(Rc::new(move |command, responder| {
+            shell.commands.borrow_mut().push_back((command, responder));
+            shell.added.ring();
+        }));
+        self.shard.reactor.spawn(Class::Coordination, self.clone().carry_out());
+    }
+
+    /// The epoch under which this broker is registered.
+    pub fn set_broker_epoch(&self, epoch: i64) {
+        self.broker_epoch.set(epoch);
+    }
+
+    /// The image of all that is committed.
+    pub fn image(&self) -> Arc<Image> {
+        self.controller.borrow().committed().clone()
+    }
+
+    /// Carries out what the node itself decides, and waits until it holds. Before [`ControllerShell::start`] only.
+    pub async fn decide<T>(&self, decide: impl FnOnce(&Controller) -> Answer<T>) -> Result<T, Refusal> {
+        let Answer { reply, records } = decide(&self.controller.borrow());
+        self.commit(records).await?;
+        Ok(reply)
+    }
+
+    async fn carry_out(self: Rc<Self>) {
+        loop {
+            let added = self.added.notified();
+            let Some((command, responder)) = self.commands.borrow_mut().pop_front() else {
+                added.await;
+                continue;
+            };
+            let reply = match self.answer(&command) {
+                Ok(Answer { reply, records }) => self.commit(records).await.map(|()| reply),
+                Err(refusal) => Err(refusal),
+            };
+            responder.answer(ShardReply::Command(reply.unwrap_or_else(CommandReply::Refused)));
+        }
+    }
+
+    fn answer(&self, command: &Command) -> Result<Answer<CommandReply>, Refusal> {
+        fn with<T>(answer: Answer<T>, reply: impl FnOnce(T) -> CommandReply) -> Answer<CommandReply> {
+            Answer { reply: reply(answer.reply), records: answer.records }
+        }
+        let controller = self.controller.borrow();
+        let mut chance = || self.shard.reactor.random();
+        Ok(match command {
+            Command::CreateTopics(request) => {
+                with(controller.create_topics(request, &mut chance), CommandReply::CreateTopics)
+            }
+            Command::DeleteTopics(request) => {
+                with(controller.delete_topics(request), CommandReply::DeleteTopics)
+            }
+            Command::CreatePartitions(request) => {
+                with(controller.create_partitions(request), CommandReply::CreatePartitions)
+            }
+            Command::AllocateProducerIds => {
+                let answer = controller.allocate_producer_ids(self.node_id, self.broker_epoch.get())?;
+                with(answer, CommandReply::ProducerIds)
+            }
+        })
+    }
+
+    /// Makes records durable, and has every core go by them.
+    async fn commit(&self, records: Vec<MetadataRecord>) -> Result<(), Refusal> {
+        let proposed = self.controller.borrow_mut().propose(records, self.next_offset.get());
+        let proposal = match proposed {
+            Ok(Some(proposal)) => proposal,
+            Ok(None) => return Ok(()),
+            Err(error) => {
+                tracing::error!("the controller made records that contradict its image: {error}");
+                return Err(Refusal::new(ErrorCode::UNKNOWN_SERVER_ERROR, error.to_string()));
+            }
+        };
+        let base_offset = match self.append(&proposal.records).await {
+            Ok(base_offset) => base_offset,
+            Err(refusal) => {
+                self.controller.borrow_mut().abandon();
+                return Err(refusal);
+            }
+        };
+        assert_eq!(base_offset, proposal.offset, "the controller alone appends to the metadata log");
+        self.next_offset.set(proposal.last_offset() + 1);
+        let image = self.controller.borrow_mut().applied(proposal.offset, &proposal.records).cloned();
+        self.spread(image.expect("what was proposed was applied to the image before")).await;
+        Ok(())
+    }
+
+    async fn append(&self, records: &[MetadataRecord]) -> Result<i64, Refusal> {
+        let batch = encode(records, self.shard.reactor.wall_clock_ms());
+        let parts = vec![ProducePart { id: METADATA_LOG, batch }];
+        let (completer, appended) = completion();
+        let call = ProduceCall { acks: -1, deadline: Nanos(u64::MAX), parts };
+        self.shard.handle(ShardRequest::Produce(call), Responder::Local(completer));
+        let ShardReply::Produce(replies) = appended.await else {
+            unreachable!("a produce is answered as one")
+        };
+        match &replies[0] {
+            reply if reply.error == ErrorCode::NONE => Ok(reply.base_offset),
+            reply => {
+                let why = reply.message.as_deref().unwrap_or_default();
+                Err(Refusal::new(reply.error, format!("the metadata log takes no records: {why}")))
+            }
+        }
+    }
+
+    /// Shows an image to every core that has begun, and waits until all go by it.
+    async fn spread(&self, image: Arc<Image>) {
+        let version = image.version();
+        for core in (0..self.caller.cores()).filter(|core| self.seen.borrow()[*core].is_some()) {
+            self.caller.send(core, ToCore::Image(image.clone()));
+        }
+        (self.show)(image);
+        loop {
+            let seen_more = self.seen_more.notified();
+            if self.seen.borrow().iter().flatten().all(|seen| *seen >= version) {
+                return;
+            }
+            seen_more.await;
+        }
+    }
+
+    /// Another core goes by this version of the image from now on.
+    pub fn image_seen(&self, core: usize, version: i64) {
+        let mut seen = self.seen.borrow_mut();
+        seen[core] = seen[core].max(Some(version));
+        drop(seen);
+        self.seen_more.ring();
+    }
 }

@@ -6,6 +6,7 @@ use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
+use super::boot::put_aside;
 use super::messages::PartitionId;
 use super::open::{METADATA, OpenError, OpenRequest, Opened, Opener};
 use super::replica::{Online, RateMeter, Replica, State};
@@ -97,13 +98,7 @@ impl Shard {
         if found == replica.id.topic {
             return Ok(());
         }
-        let aside = self.log_dir.path.join(format!("{}.{found}-stray", replica.name()));
-        let (dir, to) = (replica.dir.display(), aside.display());
-        tracing::warn!(
-            "{dir} belongs to the topic id {found}, which is not served any more: renamed to {to}"
-        );
-        disk.rename(&replica.dir, &aside).await?;
-        disk.sync_dir(&self.log_dir.path).await?;
+        put_aside(&self.log_dir, &replica.dir, &replica.name(), found).await?;
         Ok(())
     }
 

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use crate::log::growth::Durability;
+use crate::reactor::sync::Bell;
 use crate::reactor::{Disk, DiskReport, File, Reactor};
 
 /// The clean file through which a whole round is flushed. It is never written, so its flush has nothing of its
@@ -22,6 +23,8 @@ pub struct LogDir {
     pub disk: Disk,
     flusher: File,
     failure: RefCell<Option<String>>,
+    /// Rung when the directory has failed.
+    failed: Bell,
     full: Cell<bool>,
 }
 
@@ -32,8 +35,8 @@ impl LogDir {
         let flusher = disk.open(&path.join(FLUSHER), true).await?;
         flusher.flush().await?;
         disk.sync_dir(path).await?;
-        let (failure, full) = (RefCell::new(None), Cell::new(false));
-        Ok(LogDir { path: path.to_path_buf(), report, disk, flusher, failure, full })
+        let (failure, failed, full) = (RefCell::new(None), Bell::default(), Cell::new(false));
+        Ok(LogDir { path: path.to_path_buf(), report, disk, flusher, failure, failed, full })
     }
 
     /// Makes finished writes durable: all those into prepared blocks (`device`), and those of `files`.
@@ -61,7 +64,24 @@ impl LogDir {
             "log directory {message}. It is offline from now on: nothing in it is served or acknowledged. \
              Mend the disk, then start the broker again"
         );
+        self.went_offline(message);
+    }
+
+    /// Notes that the directory has failed, on this core or another.
+    pub fn went_offline(&self, message: String) {
         self.failure.borrow_mut().get_or_insert(message);
+        self.failed.ring();
+    }
+
+    /// Resolves when the directory has failed; says why.
+    pub async fn failed(&self) -> String {
+        loop {
+            let failed = self.failed.notified();
+            match self.failure() {
+                Some(failure) => return failure,
+                None => failed.await,
+            }
+        }
     }
 
     /// Why the directory is offline, if it is.

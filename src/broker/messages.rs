@@ -10,6 +10,7 @@ pub use crate::log::PartitionId;
 use crate::reactor::{Accepted, Nanos};
 use crate::wire::error::ErrorCode;
 
+use super::boot::Found;
 use super::controller::{Command, CommandReply};
 
 /// A message on the bus.
@@ -36,7 +37,29 @@ pub enum ToCore {
     /// go by it.
     Image(Arc<Image>),
     /// The sending core goes by this version of the image.
-    ImageSeen(u64),
+    ImageSeen(i64),
+    /// The head of the node has recovered the metadata: the receiving core is to begin.
+    Begin(Arc<Beginning>),
+    /// The sending core serves, or cannot begin and why.
+    Begun(Result<(), String>),
+    /// The sending core has stopped its shard: where its logs end, or why the stop is not a clean one.
+    Stopped(Result<LogEnds, String>),
+    /// The log directory has failed, on any core: it is offline on all of them.
+    LogDirFailed(String),
+    /// The receiving core may end.
+    End,
+}
+
+/// Where logs end: topic, partition, next offset.
+pub type LogEnds = Vec<(String, i32, i64)>;
+
+/// What a core begins with.
+#[derive(Debug)]
+pub struct Beginning {
+    /// What the log directory held when the node started.
+    pub found: Found,
+    /// The cluster's metadata.
+    pub image: Arc<Image>,
 }
 
 /// What a shard is asked.

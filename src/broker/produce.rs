@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use super::call::Responder;
 use super::messages::{ProduceCall, ProducePart, ProducePartReply, ShardReply};
+use super::metadata_log::METADATA_LOG;
 use super::replica::{Online, Replica, State};
 use super::shard::Shard;
 use crate::reactor::sync::either;
@@ -148,7 +149,8 @@ impl Shard {
             pending.fail(index, ErrorCode::NOT_LEADER_OR_FOLLOWER, "the broker is stopping");
             return Attempt::Settled;
         }
-        if self.log_dir.is_full() {
+        // The reserve is for the controller's records: by them topics are deleted and room is made.
+        if self.log_dir.is_full() && part.id != METADATA_LOG {
             pending.fail(index, ErrorCode::KAFKA_STORAGE_ERROR, "the disk is full");
             return Attempt::Settled;
         }

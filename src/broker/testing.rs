@@ -182,9 +182,9 @@ fn images(core: Rc<Core>, seen: Rc<Cell<i64>>) -> impl Fn(usize, ToCore) {
         ToCore::Image(image) => {
             let version = image.version();
             core.set_image(image);
-            core.caller.send(from, ToCore::ImageSeen(version as u64));
+            core.caller.send(from, ToCore::ImageSeen(version));
         }
-        ToCore::ImageSeen(version) => seen.set(version as i64),
+        ToCore::ImageSeen(version) => seen.set(version),
         _ => unreachable!("nothing else is sent"),
     }
 }

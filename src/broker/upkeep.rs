@@ -232,7 +232,7 @@ impl Shard {
 
     /// Takes a deleted topic's folder away: renamed at once, removed after `delay`.
     pub async fn delete_folder(self: &Rc<Shard>, replica: &Replica, delay: Duration) -> io::Result<()> {
-        let name = format!("{}.{}-delete", replica.name(), replica.id.topic);
+        let name = segment::renamed_dir(&replica.name(), replica.id.topic, "delete");
         let doomed = self.log_dir.path.join(name);
         self.log_dir.disk.rename(&replica.dir, &doomed).await?;
         self.log_dir.disk.sync_dir(&self.log_dir.path).await?;

@@ -35,6 +35,7 @@ use output::{Format, Style};
 #[command(name = "ottla", version, propagate_version = true, max_term_width = 110)]
 #[command(after_help = "\
 First steps:
+  ottla serve                                  run a broker on 127.0.0.1:9092
   ottla topic create orders --partitions 6     make a topic
   echo 'k1:hello' | ottla produce -t orders -K:     write a record with a key
   ottla consume -t orders -e                   read all there is, then end
@@ -99,6 +100,8 @@ impl Global {
 /// The subcommands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Run a broker
+    Serve(serve::ServeArgs),
     /// Make, list, describe and delete topics
     Topic(topic::TopicArgs),
     /// Write records from standard input or files to a topic
@@ -129,6 +132,7 @@ pub fn run(cli: Cli) -> ExitCode {
 
 fn call(cli: Cli) -> Result<()> {
     match cli.command {
+        Command::Serve(args) => serve::run(&args, &cli.global),
         Command::Topic(args) => topic::run(&args, &cli.global),
         Command::Produce(args) => produce::run(&args, &cli.global),
         Command::Consume(args) => consume::run(&args, &cli.global),

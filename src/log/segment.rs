@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::wire::batch::BatchHeader;
+use crate::wire::uuid::Uuid;
 
 /// Where a batch lies and what an index must know of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,9 +84,39 @@ pub fn partition_dir(log_dir: &Path, topic: &str, partition: i32) -> PathBuf {
     log_dir.join(format!("{topic}-{partition}"))
 }
 
+/// The topic and partition of a folder of this name; none where no partition's folder is called so.
+pub fn parse_partition_dir(name: &str) -> Option<(&str, i32)> {
+    let (topic, number) = name.rsplit_once('-')?;
+    let partition: i32 = number.parse().ok()?;
+    (!topic.is_empty() && partition.to_string() == number).then_some((topic, partition))
+}
+
+/// What a partition's folder is renamed to when it is deleted or put aside: `<name>.<topic id>-<why>`, cut to what a
+/// file system takes.
+pub fn renamed_dir(name: &str, topic_id: Uuid, why: &str) -> String {
+    let suffix = format!(".{topic_id}-{why}");
+    let kept = name.len().min(NAME_MAX - suffix.len());
+    format!("{}{suffix}", &name[..kept])
+}
+
+/// The longest name that file systems take.
+const NAME_MAX: usize = 255;
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn folders_read_back() {
+        assert_eq!(parse_partition_dir("a-b-12"), Some(("a-b", 12)));
+        for other in ["a", "-1", "a-", "a--1", "a-01", "a-1.AAAAAAAAAAAAAAAAAAAAAA-delete", "a-x-stray"] {
+            assert_eq!(parse_partition_dir(other), None, "{other}");
+        }
+        let longest = format!("{}-10000", "t".repeat(249));
+        let renamed = renamed_dir(&longest, Uuid::ONE, "delete");
+        assert!(renamed.len() == NAME_MAX && renamed.ends_with(&format!(".{}-delete", Uuid::ONE)));
+        assert_eq!(renamed_dir("a-1", Uuid::ONE, "stray"), format!("a-1.{}-stray", Uuid::ONE));
+    }
 
     #[test]
     fn names_read_back() {

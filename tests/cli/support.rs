@@ -1,7 +1,5 @@
 //! Running the binary, and a broker for it.
 
-#![allow(dead_code, reason = "the tests that need a broker begin when `ottla serve` does")]
-
 use std::io::Write;
 use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;

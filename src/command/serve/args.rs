@@ -1,6 +1,5 @@
-//! `ottla serve`: what it understands.
+//! What `ottla serve` understands.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -29,7 +28,7 @@ pub struct ServeArgs {
 
     /// Where Kafka's protocol is served [default: 127.0.0.1:9092]
     #[arg(long, value_name = "HOST:PORT")]
-    pub listen: Option<SocketAddr>,
+    pub listen: Option<String>,
 
     /// How many cores to use, or which: 4, 0-3 or 0,2,4-6 (a list names CPUs) [default: all this process may use]
     #[arg(long, value_name = "N|LIST")]
@@ -39,13 +38,12 @@ pub struct ServeArgs {
     /// damage on is dropped. May be given several times
     #[arg(long, value_name = "TOPIC-PARTITION")]
     pub accept_loss: Vec<TopicPartition>,
-}
 
-/// The data directory where none is named.
-pub const DEFAULT_DATA_DIR: &str = "ottla-data";
-/// The listener where none is named.
-pub const DEFAULT_LISTEN: SocketAddr =
-    SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9092);
+    /// Start on a file system that is mounted so that flushes do not reach the disk (nobarrier): a power failure
+    /// then loses records that were acknowledged
+    #[arg(long)]
+    pub accept_no_barrier: bool,
+}
 
 /// Which cores to run on.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,0 +1,172 @@
+//! A core's partitions follow the image: what the image has and the shard has not is opened, what has changed is
+//! taken up, what is gone is deleted.
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::boot::Found;
+use super::core::Core;
+use super::lifecycle::{Before, PartitionSpec};
+use super::messages::PartitionId;
+use super::shard::Shard;
+use crate::config::topic::TimestampType;
+use crate::config::{Layers, TopicConfig};
+use crate::controller::image::resource;
+use crate::controller::{Change, Image, Partition, Topic};
+use crate::log::LogConfig;
+use crate::partition::AppendRules;
+
+/// How many partitions are compared without letting other tasks run.
+const TURN: usize = 64;
+
+/// Has one core's shard follow the image.
+pub struct Follower {
+    core: Rc<Core>,
+    shard: Rc<Shard>,
+    /// The image that the shard goes by.
+    image: RefCell<Arc<Image>>,
+}
+
+impl Follower {
+    /// For a core whose shard has no partitions yet.
+    pub fn new(core: Rc<Core>, shard: Rc<Shard>) -> Follower {
+        let image = RefCell::new(core.image());
+        Follower { core, shard, image }
+    }
+
+    /// Opens all partitions that are this core's by its image, at the start of the node.
+    pub async fn open_all(&self, found: &Found, accept_loss: &[(String, i32)]) {
+        let image = self.image.borrow().clone();
+        let layers = self.layers(&image);
+        for topic in image.topics() {
+            let mut config = None;
+            for (number, partition) in topic.partitions.iter().filter(|(_, p)| self.is_mine(p)) {
+                let config = config.get_or_insert_with(|| resolve(topic, &layers));
+                let spec = spec(topic, *number, partition, config);
+                let accepted = |(name, n): &(String, i32)| **name == *topic.name && n == number;
+                let before = Before {
+                    mark: found.marks.marks.get(&spec.id).copied(),
+                    clean: found.clean,
+                    accept_loss: accept_loss.iter().any(accepted),
+                };
+                self.shard.open_partition(spec, before);
+                if *number as usize % TURN == TURN - 1 {
+                    self.core.reactor.yield_now().await;
+                }
+            }
+            self.core.reactor.yield_now().await;
+        }
+    }
+
+    /// Goes by another image from now on. The APIs of this core do so at once.
+    pub fn follow(&self, image: Arc<Image>) {
+        let before = self.image.replace(image.clone());
+        self.core.set_image(image.clone());
+        let Some(changes) = image.changes_since(before.version()) else {
+            return self.compare(&before, &image);
+        };
+        let layers = self.layers(&image);
+        let (mut topics, mut partitions, mut all) = (BTreeSet::new(), BTreeSet::new(), false);
+        for change in changes {
+            match change {
+                Change::TopicDeleted(id) | Change::TopicConfig(id) => drop(topics.insert(*id)),
+                Change::Partition(topic, number) => drop(partitions.insert((*topic, *number))),
+                // Topics without settings of their own have the broker's.
+                Change::Config(kind, _) => all |= *kind == resource::BROKER,
+                Change::TopicCreated(_) | Change::Broker(_) | Change::Feature(_) | Change::ProducerIds => {}
+            }
+        }
+        if all {
+            return self.compare(&before, &image);
+        }
+        for id in &topics {
+            let both = before.topic(*id).into_iter().chain(image.topic(*id));
+            partitions.extend(both.flat_map(|topic| topic.partitions.keys().map(|number| (*id, *number))));
+        }
+        for (id, number) in partitions {
+            self.close_difference(&before, &image, &layers, PartitionId { topic: id, partition: number });
+        }
+    }
+
+    /// Compares everything.
+    fn compare(&self, before: &Image, image: &Image) {
+        let layers = self.layers(image);
+        let both = before.topics().chain(image.topics());
+        let ids: BTreeSet<_> = both
+            .flat_map(|topic| topic.partitions.keys().map(|partition| (topic.id, *partition)))
+            .map(|(topic, partition)| PartitionId { topic, partition })
+            .collect();
+        for id in ids {
+            self.close_difference(before, image, &layers, id);
+        }
+    }
+
+    fn close_difference(&self, before: &Image, image: &Image, layers: &Layers, id: PartitionId) {
+        let topic = image.topic(id.topic);
+        let mine = topic.and_then(|topic| Some((topic, topic.partitions.get(&id.partition)?)));
+        match mine.filter(|(_, partition)| self.is_mine(partition)) {
+            Some((topic, partition)) => {
+                let spec = spec(topic, id.partition, partition, &resolve(topic, layers));
+                match self.shard.replica(id) {
+                    Some(_) => self.shard.update_partition(&spec),
+                    None => self.shard.open_partition(spec, Before::default()),
+                }
+            }
+            None if self.shard.replica(id).is_some() => {
+                let config = before.topic(id.topic).map(|topic| resolve(topic, layers)).unwrap_or_default();
+                self.shard.delete_partition(id, Duration::from_millis(config.file_delete_delay_ms));
+            }
+            None => {}
+        }
+    }
+
+    fn layers(&self, image: &Image) -> Layers {
+        image.broker_layers(self.core.settings.node_id, &self.core.config.layers)
+    }
+
+    fn is_mine(&self, partition: &Partition) -> bool {
+        partition.core_on(self.core.settings.node_id) == Some(self.core.reactor.core())
+    }
+}
+
+fn resolve(topic: &Topic, layers: &Layers) -> TopicConfig {
+    let replicas = topic.partitions.get(&0).map_or(1, |partition| partition.replicas.len());
+    TopicConfig::resolve(&topic.configs, layers, replicas)
+}
+
+fn spec(topic: &Topic, number: i32, partition: &Partition, config: &TopicConfig) -> PartitionSpec {
+    let id = PartitionId { topic: topic.id, partition: number };
+    let limit = |limit: Option<u64>| limit.map_or(-1, |limit| i64::try_from(limit).unwrap_or(i64::MAX));
+    PartitionSpec {
+        id,
+        topic: Rc::from(&*topic.name),
+        revision: partition.revision,
+        leader_epoch: partition.leader_epoch,
+        log: LogConfig {
+            segment_bytes: config.segment_bytes.into(),
+            segment_ms: i64::try_from(config.segment_age_ms(chance(id))).unwrap_or(i64::MAX),
+            index_interval_bytes: config.index_interval_bytes.into(),
+            segment_index_bytes: config.segment_index_bytes as usize,
+            retention_ms: limit(config.retention_ms),
+            retention_bytes: limit(config.retention_bytes),
+            delete: config.cleanup_policy.delete,
+        },
+        rules: AppendRules {
+            max_message_bytes: config.max_message_bytes as usize,
+            log_append_time: config.message_timestamp_type == TimestampType::LogAppendTime,
+            timestamp_before_max_ms: config.message_timestamp_before_max_ms,
+            timestamp_after_max_ms: config.message_timestamp_after_max_ms,
+        },
+    }
+}
+
+/// What takes a partition's share of `segment.jitter.ms`: always the same, so that an image that changes something
+/// else does not move it.
+fn chance(id: PartitionId) -> u64 {
+    let (half, _) = id.topic.0.split_at(8);
+    let topic = u64::from_be_bytes(half.try_into().expect("half of sixteen bytes"));
+    topic.wrapping_add(id.partition as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 16
+}

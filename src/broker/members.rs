@@ -1,0 +1,87 @@
+//! What the head of a node knows of its other cores.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use super::controller::ControllerShell;
+use super::messages::{LogEnds, ToCore};
+use super::shard::Shard;
+use crate::reactor::sync::Bell;
+
+/// The other cores of a node, as its head sees them.
+pub struct Members {
+    head: usize,
+    members: RefCell<Vec<Member>>,
+    changed: Bell,
+}
+
+#[derive(Clone, Default)]
+struct Member {
+    begun: Option<Result<(), String>>,
+    stopped: Option<Result<LogEnds, String>>,
+}
+
+impl Members {
+    /// For a node with so many cores, of which one is the head.
+    pub fn new(cores: usize, head: usize) -> Members {
+        Members { head, members: RefCell::new(vec![Member::default(); cores]), changed: Bell::default() }
+    }
+
+    /// The numbers of the other cores.
+    pub fn others(&self) -> impl Iterator<Item = usize> + use<> {
+        let (head, cores) = (self.head, self.members.borrow().len());
+        (0..cores).filter(move |core| *core != head)
+    }
+
+    /// Takes what the others tell the head.
+    pub fn told(
+        self: Rc<Members>,
+        shell: &Rc<ControllerShell>,
+        shard: &Rc<Shard>,
+    ) -> impl Fn(usize, ToCore) + use<> {
+        let (shell, shard) = (shell.clone(), shard.clone());
+        move |from, message| {
+            match message {
+                ToCore::ImageSeen(version) => return shell.image_seen(from, version),
+                ToCore::LogDirFailed(failure) => return shard.log_dir.went_offline(failure),
+                ToCore::Begun(begun) => self.members.borrow_mut()[from].begun = Some(begun),
+                ToCore::Stopped(stopped) => self.members.borrow_mut()[from].stopped = Some(stopped),
+                _ => unreachable!("all else comes from the head"),
+            }
+            self.changed.ring();
+        }
+    }
+
+    /// Resolves when all serve, or with the reason why one does not.
+    pub async fn all_begun(&self) -> Result<(), String> {
+        loop {
+            let changed = self.changed.notified();
+            let begun: Option<Result<Vec<()>, String>> =
+                self.others().map(|core| self.members.borrow()[core].begun.clone()).collect();
+            match begun {
+                Some(begun) => return begun.map(drop),
+                None => changed.await,
+            }
+        }
+    }
+
+    /// Resolves when all have stopped.
+    pub async fn all_stopped(&self) {
+        loop {
+            let changed = self.changed.notified();
+            if self.others().all(|core| self.members.borrow()[core].stopped.is_some()) {
+                return;
+            }
+            changed.await;
+        }
+    }
+
+    /// Where the logs of all of them end; the error says why one did not stop cleanly.
+    pub fn ends(&self) -> Result<LogEnds, String> {
+        let mut ends = LogEnds::new();
+        for core in self.others() {
+            ends.extend(self.members.borrow()[core].stopped.clone().expect("all have stopped")?);
+        }
+        Ok(ends)
+    }
+}
