@@ -132,12 +132,10 @@ fn caller(reactor: &Reactor, end: BusEnd<ToCore>) -> (Caller, Rc<OnceCell<Rc<Sha
 /// A core other than the head, from its start to its end.
 async fn run_member(reactor: Reactor, node: Arc<Node>, end: BusEnd<ToCore>) {
     let (caller, own) = caller(&reactor, end);
-    let beginning = loop {
-        match caller.receive().await {
-            (_, ToCore::Begin(beginning)) => break beginning,
-            (_, ToCore::End) => return,
-            (_, _) => unreachable!("before it begins, a core is told only that, or to end"),
-        }
+    let beginning = match caller.receive().await {
+        (_, ToCore::Begin(beginning)) => beginning,
+        (_, ToCore::End) => return,
+        _ => unreachable!("first of all a core is told to begin, or to end"),
     };
     let head = node.head();
     let shard = match begin_shard(&reactor, &node, &beginning.found, &beginning.image).await {

@@ -10,4 +10,7 @@
 )]
 
 mod alone;
+mod bench;
+mod records;
 mod support;
+mod topics;
