@@ -172,9 +172,9 @@ impl Run {
             reactor.spawn(Class::Request, async move { drop(starting.start(&core).await) });
             let span = self.draw(20_000);
             self.world.run_for(Duration::from_micros(span));
-            return self.die(false);
+            return self.die();
         }
-        let shard = self.start_and_check(&reactor);
+        let Some(shard) = self.start_and_check(&reactor) else { return self.lose_power() };
         self.work(&reactor, &shard);
         if self.draw(6) == 0 {
             self.trouble();
@@ -191,31 +191,36 @@ impl Run {
         if self.draw(5) == 0 && !shard.log_dir.has_failed() {
             self.stop(&reactor, &shard);
         }
-        // A file system whose journal could not be written takes no more writes until the host starts anew; a
-        // new process on the old one is not what happens.
-        self.die(shard.log_dir.has_failed());
+        self.die();
     }
 
     /// The last life only looks.
     fn last_life(self: &Rc<Run>) {
         let reactor = self.world.boot(self.node, 1).remove(0);
-        self.start_and_check(&reactor);
+        if self.start_and_check(&reactor).is_none() {
+            self.lose_power();
+            self.last_life();
+        }
     }
 
-    fn die(&self, host: bool) {
-        let mut report = self.report.borrow_mut();
-        if !host && self.draw(3) == 0 {
-            report.kills += 1;
+    fn die(&self) {
+        if self.draw(3) == 0 {
+            self.report.borrow_mut().kills += 1;
             self.world.note("the process dies");
             self.world.crash(self.node, CrashKind::Process);
             // The kernel ends a killed process, and with it the lock on its folder, only when what it had under
             // way is done.
             self.world.run_for(PATIENCE);
+            self.world.disk(self.node).mend();
         } else {
-            report.power_losses += 1;
-            self.world.note("the power fails");
-            self.world.crash(self.node, CrashKind::Power);
+            self.lose_power();
         }
+    }
+
+    fn lose_power(&self) {
+        self.report.borrow_mut().power_losses += 1;
+        self.world.note("the power fails");
+        self.world.crash(self.node, CrashKind::Power);
         self.world.disk(self.node).mend();
     }
 
@@ -269,10 +274,16 @@ impl Run {
         }
     }
 
-    /// Starts the shard, reads every log whole, and holds it against what is known.
-    fn start_and_check(self: &Rc<Run>, reactor: &Reactor) -> Rc<Shard> {
+    /// Starts the shard, reads every log whole, and holds it against what is known. None where the file system
+    /// takes no changes any more until the machine starts anew.
+    fn start_and_check(self: &Rc<Run>, reactor: &Reactor) -> Option<Rc<Shard>> {
         let (run, core) = (self.clone(), reactor.clone());
         let shard = self.world.run(reactor, PATIENCE, async move { run.start(&core).await });
+        if self.world.disk(self.node).is_read_only() {
+            let served = shard.is_ok_and(|shard| shard.replicas().iter().any(|r| r.refusal().is_none()));
+            assert!(!served, "seed {}: served from a file system that takes no changes", self.world.seed());
+            return None;
+        }
         let shard = shard.unwrap_or_else(|error| panic!("seed {}: no start: {error}", self.world.seed()));
         for replica in shard.replicas() {
             if let State::Offline(_, why) = &*replica.state.borrow() {
@@ -284,7 +295,7 @@ impl Run {
             let found = self.world.run(reactor, PATIENCE, async move { run.read_all(&reading, id).await });
             self.check(id, found);
         }
-        shard
+        Some(shard)
     }
 
     async fn read_all(&self, shard: &Rc<Shard>, id: PartitionId) -> BTreeMap<i64, Entry> {

@@ -148,7 +148,13 @@ fn list(path: &Path) -> io::Result<Vec<DirEntry>> {
 fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     let mut beside = path.to_owned().into_os_string();
     beside.push(".tmp");
-    let mut file = fs::File::create(&beside)?;
+    // What an attempt that failed has left is not gone on with: a file whose flush has failed once may hold
+    // pages that the kernel takes for clean.
+    match fs::remove_file(&beside) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+        _ => {}
+    }
+    let mut file = fs::File::create_new(&beside)?;
     file.write_all(content)?;
     file.sync_all()?;
     fs::rename(&beside, path)?;

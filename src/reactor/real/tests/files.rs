@@ -93,6 +93,21 @@ fn a_folder_is_examined_locked_and_listed() {
 }
 
 #[test]
+fn a_replacement_does_not_go_on_with_what_an_attempt_before_it_left() {
+    use std::os::unix::fs::MetadataExt;
+    let folder = Folder::new("replace");
+    let path = folder.0.join("a");
+    let left = folder.0.join("a.tmp");
+    std::fs::write(&left, [b'x'; 10_000]).unwrap();
+    let held = std::fs::File::open(&left).unwrap();
+    let target = path.clone();
+    on_core(async move |r: Reactor| r.disk().replace(&target, b"new".to_vec()).await).unwrap();
+    assert_eq!(std::fs::read(&path).unwrap(), b"new");
+    assert!(!left.exists());
+    assert_ne!(held.metadata().unwrap().ino(), std::fs::metadata(&path).unwrap().ino());
+}
+
+#[test]
 fn a_failed_operation_names_the_file_and_the_place() {
     let error = on_core(async move |r: Reactor| {
         let file = r.disk().open(Path::new("/dev/full"), false).await.unwrap();

@@ -102,7 +102,12 @@ impl DiskState {
     }
 
     pub(super) fn change(&mut self, call: Call) -> (&'static str, io::Result<Option<InodeId>>) {
-        let fault = self.fault(IoKind::Metadata);
+        // A file that is there opens on a file system that takes no changes too.
+        let writable = match &call {
+            Call::Open { path, .. } if self.tree.find(path, false).is_ok() => Ok(()),
+            _ => self.writable(),
+        };
+        let fault = writable.and(self.fault(IoKind::Metadata));
         match call {
             Call::CreateDirs(path) => {
                 ("mkdir", fault.and_then(|()| self.tree.make_dirs(&path)).map(|()| None))
@@ -114,7 +119,11 @@ impl DiskState {
             Call::RemoveFile(path) => ("remove", fault.and_then(|()| self.remove(&path)).map(|()| None)),
             Call::RemoveDirs(path) => {
                 // One that fails has done any part of its work.
-                let limit = if fault.is_err() { self.rng.index(4) } else { usize::MAX };
+                let limit = match &fault {
+                    Ok(()) => usize::MAX,
+                    Err(_) if self.read_only => 0,
+                    Err(_) => self.rng.index(4),
+                };
                 let removed = self.remove_dirs(&path, limit);
                 ("remove.dirs", removed.and(fault).map(|()| None))
             }
@@ -135,7 +144,9 @@ impl DiskState {
             return Err(self.tree.find(path, false).err().unwrap_or_else(|| os(libc::ENOENT)));
         };
         if let Err(error) = fault {
-            self.tree.doom_dir(directory, upto);
+            if self.tree.has_changes(directory, upto) {
+                self.journal_fault();
+            }
             return Err(error);
         }
         if !self.options.void_flushes {
@@ -201,7 +212,7 @@ impl DiskState {
     }
 
     pub(super) fn lock(&mut self, path: &Path) -> io::Result<Reply> {
-        let file = self.tree.open(path, true)?;
+        let file = self.tree.open(path, !self.read_only)?;
         if self.locks.contains(&file) {
             let message = format!("{} is locked by another broker", path.display());
             return Err(io::Error::new(io::ErrorKind::ResourceBusy, message));
@@ -233,9 +244,13 @@ impl DiskState {
         let beside = beside(&replace.path);
         let delay = match replace.step {
             ReplaceStep::Write => {
+                self.writable()?;
                 self.fault(IoKind::Write)?;
+                // What an attempt that failed has left is not gone on with.
+                if self.tree.find(&beside, false).is_ok() {
+                    self.remove(&beside)?;
+                }
                 let file = self.tree.open(&beside, true)?;
-                self.finish_truncate(file, 0)?;
                 self.put(file, 0, &std::mem::take(&mut replace.content), true)?;
                 replace.step = ReplaceStep::Flush(file);
                 self.options.flush.draw(&mut self.rng)
@@ -248,13 +263,14 @@ impl DiskState {
                 self.options.metadata.draw(&mut self.rng)
             }
             ReplaceStep::Rename => {
+                self.writable()?;
                 self.fault(IoKind::Metadata)?;
                 self.rename(&beside, &replace.path)?;
                 replace.step = ReplaceStep::SyncDir;
                 self.options.flush.draw(&mut self.rng)
             }
             ReplaceStep::SyncDir => {
-                let fault = self.fault(IoKind::Metadata);
+                let fault = self.writable().and(self.fault(IoKind::Metadata));
                 let directory = parent_of(&replace.path);
                 let covers = self.tree.find(directory, false).ok().map(|dir| (dir, self.tree.last_change()));
                 self.sync_dir(directory, covers, fault)?;

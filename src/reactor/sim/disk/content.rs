@@ -72,8 +72,6 @@ pub(super) struct Content {
     changes: VecDeque<Change>,
     /// How many changes are durable and gone from `changes`.
     changes_done: u64,
-    /// A flush failed with changes of the map pending: no later one makes them durable.
-    stuck: bool,
     /// Blocks with versions, whose map and size are durable: a flush of another file may reach them.
     dirty: BTreeSet<u32>,
     /// Blocks with versions, whose map or size is not.
@@ -361,7 +359,7 @@ impl Content {
 
     /// Makes the changes of map and size up to number `upto` durable.
     pub fn settle_changes(&mut self, upto: u64) {
-        while !self.stuck && self.changes_done < upto {
+        while self.changes_done < upto {
             self.settle_first_change();
         }
         if !self.loose.is_empty() {
@@ -423,9 +421,9 @@ impl Content {
         }
     }
 
-    /// A flush of these failed.
-    pub fn doom_changes(&mut self, upto: u64) {
-        self.stuck |= self.changes_done < upto && !self.changes.is_empty();
+    /// Whether changes of map and size up to number `upto` wait for the journal.
+    pub fn has_changes(&self, upto: u64) -> bool {
+        self.changes_done < upto
     }
 
     /// The power goes: `mood` says what of the unsettled is kept.
@@ -435,7 +433,6 @@ impl Content {
         }
         self.changes_done += self.changes.len() as u64;
         self.changes.clear();
-        self.stuck = false;
         let mut dirty = std::mem::take(&mut self.dirty);
         dirty.append(&mut self.loose);
         for block in dirty {

@@ -75,6 +75,11 @@ impl DiskControl {
         state.fail_at.clear();
     }
 
+    /// Whether its journal could not be written, so that nothing can be changed until the machine starts anew.
+    pub fn is_read_only(&self) -> bool {
+        self.state.borrow().read_only
+    }
+
     /// No operation ends before this point in the world's time.
     pub fn stall_until(&self, until: crate::reactor::Nanos) {
         self.state.borrow_mut().stalled_until = until.0;

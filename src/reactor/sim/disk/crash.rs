@@ -27,6 +27,7 @@ impl DiskState {
         self.options = options;
         let mut lines = Vec::new();
         if kind == CrashKind::Power {
+            self.read_only = false;
             lines.push(self.power_loss());
         }
         self.used = 0;
@@ -55,6 +56,7 @@ impl DiskState {
     fn interrupt(&mut self, id: u64, operation: Operation, kind: CrashKind) {
         let ends = self.rng.coin();
         match operation {
+            Operation::Write { .. } if self.read_only => {}
             Operation::Write { file, position, data, .. } if !ends => match kind {
                 CrashKind::Process => {
                     let len = self.rng.index(data.len() / BLOCK as usize + 1) * BLOCK as usize;
@@ -68,7 +70,7 @@ impl DiskState {
                     }
                 }
             },
-            Operation::Call { call: Call::RemoveDirs(path), .. } if !ends => {
+            Operation::Call { call: Call::RemoveDirs(path), .. } if !ends && !self.read_only => {
                 let limit = self.rng.index(8);
                 let _ = self.remove_dirs(&path, limit);
             }

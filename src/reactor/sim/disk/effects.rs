@@ -25,8 +25,10 @@ impl DiskState {
             panic!("the memory of a write at {position} of {path} changed while it was in flight");
         }
         let fault = self.fault(IoKind::Write);
+        let writable = self.writable();
         let content = self.tree.file_mut(file)?;
         let mixes = content.land(id);
+        writable?;
         // A write that fails has done any part of its work.
         let mut len = data.len() as u64;
         if fault.is_err() {
@@ -104,14 +106,15 @@ impl DiskState {
 
     pub(super) fn finish_flush(&mut self, file: InodeId, scope: &Scope) -> io::Result<()> {
         self.flushes = self.flushes.saturating_sub(1);
+        self.writable()?;
         if let Err(error) = self.fault(IoKind::Flush) {
             for (owner, block) in &scope.blocks {
                 if let Ok(content) = self.tree.file_mut(*owner) {
                     content.doom_data(*block, scope.writes);
                 }
             }
-            if let Ok(content) = self.tree.file_mut(file) {
-                content.doom_changes(scope.changes);
+            if self.tree.file(file).is_ok_and(|content| content.has_changes(scope.changes)) {
+                self.journal_fault();
             }
             return Err(error);
         }
@@ -128,6 +131,7 @@ impl DiskState {
     }
 
     pub(super) fn finish_allocate(&mut self, file: InodeId, range: Range<u64>) -> io::Result<()> {
+        self.writable()?;
         self.fault(IoKind::Metadata)?;
         let room = (self.options.capacity / BLOCK).saturating_sub(self.used);
         self.finished_writes += 1;
@@ -142,6 +146,7 @@ impl DiskState {
     }
 
     pub(super) fn finish_truncate(&mut self, file: InodeId, len: u64) -> io::Result<()> {
+        self.writable()?;
         self.fault(IoKind::Metadata)?;
         self.finished_writes += 1;
         let content = self.tree.file_mut(file)?;

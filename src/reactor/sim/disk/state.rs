@@ -48,6 +48,8 @@ pub(in crate::reactor::sim) struct DiskState {
     pub(super) stalled_until: u64,
     pub(super) fail_at: Vec<(IoKind, u64)>,
     pub(super) broken: bool,
+    /// The journal could not be written: nothing is changed any more until the machine starts anew.
+    pub(super) read_only: bool,
     pub(super) flips: Vec<Flip>,
     pub(super) locks: Vec<InodeId>,
     /// Flushes in flight.
@@ -93,6 +95,7 @@ impl DiskState {
             stalled_until: 0,
             fail_at: Vec::new(),
             broken: false,
+            read_only: false,
             flips: Vec::new(),
             locks: Vec::new(),
             flushes: 0,
@@ -192,6 +195,16 @@ impl DiskState {
             });
         }
         Scope { writes: self.finished_writes, changes, blocks }
+    }
+
+    /// Whether anything may be changed.
+    pub(super) fn writable(&self) -> io::Result<()> {
+        if self.read_only { Err(os(libc::EROFS)) } else { Ok(()) }
+    }
+
+    /// The journal was to be written, and that failed: perhaps it is gone, and the file system with it.
+    pub(super) fn journal_fault(&mut self) {
+        self.read_only |= self.rng.coin();
     }
 
     /// Whether an operation of this kind fails, by the seed or because a test said so.

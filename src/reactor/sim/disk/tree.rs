@@ -30,8 +30,6 @@ struct Change {
     number: u64,
     entries: Vec<(InodeId, String, Option<InodeId>)>,
     unsynced: BTreeSet<InodeId>,
-    /// A sync that should have covered it failed: no later one will.
-    stuck: bool,
 }
 
 pub(super) struct Tree {
@@ -135,7 +133,7 @@ impl Tree {
         }
         self.last_change += 1;
         let unsynced = entries.iter().map(|(directory, ..)| *directory).collect();
-        self.changes.push(Change { number: self.last_change, entries, unsynced, stuck: false });
+        self.changes.push(Change { number: self.last_change, entries, unsynced });
     }
 
     fn make(&mut self, parent: InodeId, name: &str, inode: Inode) -> InodeId {
@@ -247,7 +245,7 @@ impl Tree {
     pub fn sync_dir(&mut self, directory: InodeId, upto: u64) {
         let mut settled = vec![false; self.changes.len()];
         for (index, change) in self.changes.iter_mut().enumerate() {
-            if change.number <= upto && !change.stuck && change.unsynced.remove(&directory) {
+            if change.number <= upto && change.unsynced.remove(&directory) {
                 settled[index] = change.unsynced.is_empty();
             }
         }
@@ -275,11 +273,9 @@ impl Tree {
         }
     }
 
-    /// A directory's sync has failed.
-    pub fn doom_dir(&mut self, directory: InodeId, upto: u64) {
-        for change in &mut self.changes {
-            change.stuck |= change.number <= upto && change.unsynced.contains(&directory);
-        }
+    /// Whether a sync of a directory, begun after change number `upto`, has something to make durable.
+    pub fn has_changes(&self, directory: InodeId, upto: u64) -> bool {
+        self.changes.iter().any(|change| change.number <= upto && change.unsynced.contains(&directory))
     }
 
     fn settle(&mut self, change: Change) {

@@ -35,6 +35,45 @@ fn after_a_failed_flush_the_next_one_lies() {
     assert!(broken.count() > 0);
 }
 
+#[test]
+fn after_a_failed_replacement_the_next_one_holds_or_nothing_can_be_changed_any_more() {
+    let (mut held, mut read_only) = (0, 0);
+    for seed in 0..SEEDS {
+        let (world, node, mut reactor) = booted(seed, Options::default());
+        let (disk, path) = (world.disk(node), Path::new("/mark"));
+        let replace = |reactor: &Reactor, content: &[u8]| {
+            let (r, content) = (reactor.clone(), content.to_vec());
+            world.run(reactor, SECOND, async move { r.disk().replace(path, content).await })
+        };
+        expect_ok(replace(&reactor, b"old"));
+        disk.fail_nth(*world.rng().pick(&[IoKind::Flush, IoKind::Metadata, IoKind::Write]), 1);
+        replace(&reactor, b"failed").expect_err("it was made to fail");
+        world.crash(node, CrashKind::Process);
+        reactor = world.boot(node, 1).remove(0);
+        let promised = replace(&reactor, b"new");
+        assert_eq!(promised.is_err(), disk.is_read_only(), "{promised:?}");
+        if let Err(error) = &promised {
+            assert_eq!(error.kind(), ErrorKind::ReadOnlyFilesystem);
+            let r = reactor.clone();
+            let read = world.run(&reactor, SECOND, async move { r.disk().read(path).await });
+            assert_eq!(expect_ok(read), b"old");
+        }
+        world.crash(node, CrashKind::Power);
+        assert!(!disk.is_read_only());
+        let content = disk.content(path, View::Current).expect("it was there before");
+        if promised.is_ok() {
+            assert_eq!(content, b"new", "seed {seed}");
+            held += 1;
+        } else {
+            assert!(content == b"old" || content == b"failed", "seed {seed}");
+            read_only += 1;
+        }
+        reactor = world.boot(node, 1).remove(0);
+        expect_ok(replace(&reactor, b"newer"));
+    }
+    assert!(held > 0 && read_only > 0, "{held} {read_only}");
+}
+
 /// Runs a program that must be stopped by the twin, and gives its words.
 fn flagged(program: fn(Reactor) -> Task) -> String {
     let world = World::new(3, Options::default());
