@@ -118,3 +118,6 @@ pub async fn finish(disk: &Disk, dir: &Path, ends: &[(String, i32, i64)]) -> io:
     disk.replace(&dir.join(RECOVERY_POINTS), checkpoint::encode_offsets(ends)).await?;
     disk.replace(&dir.join(CLEAN), b"{\"version\":0,\"brokerEpoch\":-1}".to_vec()).await
 }
+
+#[cfg(test)]
+mod tests;

@@ -14,6 +14,7 @@ use super::shard::Shard;
 use crate::log::{LogConfig, checkpoint, segment};
 use crate::partition::{AppendRules, Partition};
 use crate::reactor::Class;
+use crate::reactor::sync::either;
 use crate::wire::error::ErrorCode;
 
 /// A partition as it is to be served.
@@ -59,11 +60,31 @@ impl Shard {
         self.insert(replica.clone());
         let shard = self.clone();
         self.reactor.spawn(Class::Background, async move {
-            let permit = shard.upkeep.acquire(1).await;
-            let opened = shard.open_folder(&replica, &spec, before).await;
-            drop(permit);
-            shard.opened(&replica, spec, opened);
+            let opened = shard.clone().open_unless_stopped(&replica, &spec, before).await;
+            match opened {
+                Some(opened) => shard.opened(&replica, spec, opened),
+                None => shard.retire(&replica, ErrorCode::NOT_LEADER_OR_FOLLOWER, "the broker is stopping"),
+            }
         });
+    }
+
+    /// Opens the folder, or gives up where the node stops before that is done: what is left undone then is what a
+    /// crash at that moment would leave, and the stop is not a clean one.
+    async fn open_unless_stopped(
+        self: Rc<Shard>,
+        replica: &Replica,
+        spec: &PartitionSpec,
+        before: Before,
+    ) -> Option<Result<Opened, OpenError>> {
+        let mut opened = None;
+        let open = async {
+            let _permit = self.upkeep.acquire(1).await;
+            if !self.is_stopping() {
+                opened = Some(self.open_folder(replica, spec, before).await);
+            }
+        };
+        either(open, self.stop_begun()).await;
+        opened
     }
 
     async fn open_folder(
@@ -131,6 +152,7 @@ impl Shard {
             dirty: false,
             rate: RateMeter::default(),
             upkeep: false,
+            check_retention: true,
             unflushed: 0,
         };
         let before = replica.state.replace(State::Online(Box::new(online)));

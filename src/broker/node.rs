@@ -201,7 +201,10 @@ async fn begin_shard(
         None => id == METADATA_LOG && core == node.head(),
     };
     let started = boot::start_shard(reactor, node.dir(), found, mine).await;
-    started.map_err(|error| format!("core {core} cannot use {}: {error}", node.dir().display()))
+    let shard =
+        started.map_err(|error| format!("core {core} cannot use {}: {error}", node.dir().display()))?;
+    shard.check_retention_every(Duration::from_millis(node.config.retention_check_interval_ms));
+    Ok(shard)
 }
 
 /// The head of a node that starts.

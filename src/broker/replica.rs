@@ -55,6 +55,8 @@ pub struct Online {
     pub rate: RateMeter,
     /// The finished segment that a deletion or the finishing works on.
     pub upkeep: bool,
+    /// Whether retention is to be looked at: at the start, and each `log.retention.check.interval.ms`.
+    pub check_retention: bool,
     /// Appended and written, but not flushed, where `flush.messages` allows it.
     pub unflushed: u64,
 }

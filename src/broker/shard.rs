@@ -8,6 +8,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
+use std::time::Duration;
 
 use super::call::Responder;
 use super::flush::Rounds;
@@ -24,6 +25,9 @@ use crate::wire::error::ErrorCode;
 
 /// How many files of a core grow, are finished or are deleted at once.
 pub(super) const UPKEEP_AT_ONCE: usize = 8;
+
+/// Kafka's default of `log.retention.check.interval.ms`.
+const RETENTION_CHECK: Duration = Duration::from_secs(300);
 
 /// A core's partitions.
 pub struct Shard {
@@ -49,8 +53,10 @@ pub struct Shard {
     pub(super) upkeep: Semaphore,
     /// Rung when a partition has been opened, or cannot be.
     pub(super) opened_one: Bell,
-    /// Set when the node stops: no more appends.
-    stopping: Cell<bool>,
+    /// Rung when the node stops: no more appends.
+    stopping: Bell,
+    /// `log.retention.check.interval.ms`
+    pub(super) retention_check: Cell<Duration>,
     /// Answers what only the controller's core can.
     commands: RefCell<Option<CommandHandler>>,
 }
@@ -74,7 +80,8 @@ impl Shard {
             marks,
             upkeep: Semaphore::new(UPKEEP_AT_ONCE),
             opened_one: Bell::default(),
-            stopping: Cell::new(false),
+            stopping: Bell::default(),
+            retention_check: Cell::new(RETENTION_CHECK),
             commands: RefCell::new(None),
         })
     }
@@ -185,11 +192,21 @@ impl Shard {
 
     /// Takes no more appends from here on.
     pub fn begin_stop(&self) {
-        self.stopping.set(true);
+        self.stopping.ring();
+    }
+
+    /// Resolves when the node begins to stop.
+    pub(super) async fn stop_begun(&self) {
+        self.stopping.rung().await
+    }
+
+    /// Sets how often it is looked what retention gives up (`log.retention.check.interval.ms`).
+    pub fn check_retention_every(&self, interval: Duration) {
+        self.retention_check.set(interval);
     }
 
     /// Whether the node is stopping.
     pub fn is_stopping(&self) -> bool {
-        self.stopping.get()
+        self.stopping.has_rung()
     }
 }

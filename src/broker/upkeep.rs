@@ -32,10 +32,15 @@ impl Shard {
                 marks.fail("the stable ends could not be written", &error);
             }
         });
+        let mut checked = self.reactor.now();
         while !self.is_stopping() && !self.log_dir.has_failed() {
             self.reactor.sleep(EVERY).await;
             self.log_dir.look_at_space(DISK_RESERVE).await;
             let now = self.reactor.now();
+            let check_retention = now.since(checked) >= self.retention_check.get();
+            if check_retention {
+                checked = now;
+            }
             for (i, replica) in self.replicas().into_iter().enumerate() {
                 if i % AT_A_TIME == AT_A_TIME - 1 {
                     self.reactor.yield_now().await;
@@ -43,6 +48,8 @@ impl Shard {
                 replica.online(|online| {
                     online.watches.iter().filter(|watch| watch.is_over(now)).for_each(|watch| watch.answer());
                     online.watches.retain(|watch| !watch.is_answered());
+                    online.check_retention =
+                        (online.check_retention || check_retention) && online.has_older_segments();
                 });
                 self.roll_if_overdue(&replica);
                 if replica.online(|online| !online.upkeep && online.needs_upkeep()) == Some(true) {
@@ -79,7 +86,9 @@ impl Shard {
                 return;
             }
         }
-        if let Err(error) = self.expire(&replica).await
+        let due = replica.online(|online| std::mem::take(&mut online.check_retention));
+        if due == Some(true)
+            && let Err(error) = self.expire(&replica).await
             && !replica.gone.get()
         {
             tracing::error!("{}: old segments could not be deleted: {error}", replica.name());
@@ -249,12 +258,15 @@ impl Shard {
     /// Leaves every log as Kafka would: true sizes, indexes and checkpoints on disk. The shard takes no more
     /// appends, and all rounds are flushed.
     pub async fn close(self: &Rc<Shard>) -> io::Result<Vec<(String, i32, i64)>> {
-        let mut ends = Vec::new();
+        let (mut ends, mut left_out) = (Vec::new(), Vec::new());
         // With all of them in hand, no file is growing and none is being finished or deleted by anybody else.
         let _all = self.upkeep.acquire(UPKEEP_AT_ONCE).await;
         for replica in self.replicas() {
             replica.online(|online| online.files.values_mut().for_each(|file| file.growth.abandoned()));
-            let Some(bases) = replica.online(|online| online.partition.log.unfinished()) else { continue };
+            let Some(bases) = replica.online(|online| online.partition.log.unfinished()) else {
+                left_out.push(replica.name());
+                continue;
+            };
             for base in bases {
                 self.finish_segment(&replica, base).await?;
             }
@@ -265,14 +277,26 @@ impl Shard {
         if let Some(failure) = self.log_dir.failure() {
             return Err(io::Error::other(failure));
         }
+        // Their segments were not looked at to the end, or are damaged: a next start that took the folder for clean
+        // would not look either.
+        if let Some(first) = left_out.first() {
+            let count = left_out.len();
+            return Err(io::Error::other(format!(
+                "{count} partitions were not recovered, {first} among them"
+            )));
+        }
         Ok(ends)
     }
 }
 
 impl super::replica::Online {
-    /// Whether a segment is to be finished, or retention may have something to delete.
-    fn needs_upkeep(&self) -> bool {
+    fn has_older_segments(&self) -> bool {
         self.partition.log.segments().nth(1).is_some()
+    }
+
+    /// Whether a segment is to be finished, or it is time to look for what retention gives up.
+    fn needs_upkeep(&self) -> bool {
+        self.check_retention || self.partition.log.segments().rev().skip(1).any(|older| !older.is_finished())
     }
 }
 

@@ -1,0 +1,212 @@
+//! Starts and stops of a shard on a simulated disk.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::*;
+use crate::broker::call::Responder;
+use crate::broker::lifecycle::{Before, PartitionSpec};
+use crate::broker::messages::{ProduceCall, ProducePart, ShardReply, ShardRequest};
+use crate::broker::replica::State;
+use crate::log::LogConfig;
+use crate::log::segment::Kind;
+use crate::partition::AppendRules;
+use crate::reactor::Nanos;
+use crate::reactor::sim::{CrashKind, NodeId, Options, View, World};
+use crate::reactor::sync::completion;
+use crate::wire::batch::BatchBuilder;
+use crate::wire::error::ErrorCode;
+
+const DIR: &str = "/data";
+const ID: PartitionId = PartitionId { topic: Uuid([7; 16]), partition: 0 };
+/// Of virtual time.
+const PATIENCE: Duration = Duration::from_secs(600);
+const SECOND: Duration = Duration::from_secs(1);
+
+/// One life of a node with one core and one partition.
+struct Life {
+    world: World,
+    node: NodeId,
+    reactor: Reactor,
+    shard: Rc<Shard>,
+    found: Found,
+    log: LogConfig,
+}
+
+impl Life {
+    fn first(log: LogConfig) -> Life {
+        let world = World::new(1, Options::calm());
+        let node = world.add_node();
+        Life::begin(world, node, log)
+    }
+
+    /// After the death of the process.
+    fn next(self) -> Life {
+        let Life { world, node, reactor, shard, log, .. } = self;
+        drop((reactor, shard));
+        world.crash(node, CrashKind::Process);
+        world.run_for(PATIENCE);
+        Life::begin(world, node, log)
+    }
+
+    fn begin(world: World, node: NodeId, log: LogConfig) -> Life {
+        let reactor = world.boot(node, 1).remove(0);
+        let core = reactor.clone();
+        let (shard, found) = world.run(&reactor, PATIENCE, async move {
+            let (disk, dir) = (core.disk(), Path::new(DIR));
+            let found = look(&disk, dir).await.unwrap();
+            begin(&disk, dir).await.unwrap();
+            (start_shard(&core, dir, &found, |_| true).await.unwrap(), found)
+        });
+        Life { world, node, reactor, shard, found, log }
+    }
+
+    /// Begins to open the partition.
+    fn open(&self) {
+        let before = Before {
+            mark: self.found.marks.marks.get(&ID).copied(),
+            clean: self.found.clean,
+            accept_loss: false,
+        };
+        let spec = PartitionSpec {
+            id: ID,
+            topic: "t".into(),
+            revision: 0,
+            leader_epoch: 0,
+            log: self.log.clone(),
+            rules: AppendRules::default(),
+        };
+        self.shard.open_partition(spec, before);
+    }
+
+    fn opened(self) -> Life {
+        self.open();
+        let shard = self.shard.clone();
+        self.world.run(&self.reactor, PATIENCE, async move { shard.all_opened().await });
+        self
+    }
+
+    fn produce(&self, batches: usize, size: usize) {
+        let (shard, now) = (self.shard.clone(), self.reactor.wall_clock_ms());
+        self.world.run(&self.reactor, PATIENCE, async move {
+            for _ in 0..batches {
+                let mut builder = BatchBuilder::new();
+                builder.append(now, None, Some(&vec![b'v'; size]), &[]);
+                let part = ProducePart { id: ID, batch: Bytes::from(builder.build().unwrap()) };
+                let (completer, answer) = completion();
+                let call = ProduceCall { acks: -1, deadline: Nanos(u64::MAX), parts: vec![part] };
+                shard.handle(ShardRequest::Produce(call), Responder::Local(completer));
+                let ShardReply::Produce(replies) = answer.await else {
+                    panic!("a produce is answered as one")
+                };
+                assert_eq!(replies[0].error, ErrorCode::NONE, "{:?}", replies[0].message);
+            }
+        });
+    }
+
+    /// Stops the shard, and leaves the sign of a clean stop if it was one, as a node does.
+    fn stop(&self) -> Result<(), String> {
+        let (shard, disk) = (self.shard.clone(), self.reactor.disk());
+        self.world.run(&self.reactor, PATIENCE, async move {
+            let ends = stop_shard(&shard).await.map_err(|error| error.to_string())?;
+            finish(&disk, Path::new(DIR), &ends).await.map_err(|error| error.to_string())
+        })
+    }
+
+    fn end(&self) -> Option<i64> {
+        self.shard.replica(ID).unwrap().online(|online| online.partition.log.next_offset())
+    }
+
+    fn files(&self, kind: Kind) -> Vec<PathBuf> {
+        let files = self.world.disk(self.node).files(View::Current).into_iter().map(|(path, _)| path);
+        let of_kind = |path: &PathBuf| {
+            let name = path.file_name().unwrap().to_str().unwrap();
+            segment::parse_name(name).is_some_and(|(_, found)| found == kind)
+        };
+        files.filter(of_kind).collect()
+    }
+}
+
+#[test]
+fn a_clean_stop_is_told_by_the_next_start() {
+    let life = Life::first(LogConfig::default()).opened();
+    assert!(!life.found.clean);
+    life.produce(3, 100);
+    life.stop().unwrap();
+    let life = life.next();
+    assert!(life.found.clean);
+    let life = life.opened();
+    assert_eq!(life.end(), Some(3));
+    assert!(!life.next().found.clean, "the sign is gone once the folder is in use");
+}
+
+#[test]
+fn a_stop_before_a_partition_was_looked_at_is_not_clean() {
+    let life = Life::first(LogConfig::default()).opened();
+    life.produce(3, 100);
+    let life = life.next();
+    life.open();
+    let why = life.stop().unwrap_err();
+    assert!(why.contains("t-0"), "{why}");
+    let life = life.next();
+    assert!(!life.found.clean);
+    let life = life.opened();
+    assert_eq!(life.end(), Some(3));
+    life.stop().unwrap();
+    assert!(life.next().found.clean);
+}
+
+#[test]
+fn a_stop_does_not_wait_for_a_long_recovery_and_is_not_clean() {
+    let life = Life::first(LogConfig::default()).opened();
+    life.produce(100, 500_000);
+    let life = life.next();
+    life.world.disk(life.node).change(|disk| disk.bytes_per_second = 1_000_000);
+    life.open();
+    life.world.run_for(5 * SECOND);
+    let begun = life.reactor.now();
+    assert!(life.stop().unwrap_err().contains("t-0"));
+    assert!(life.reactor.now().since(begun) < 5 * SECOND, "fifty seconds of reading were left");
+    let life = life.next();
+    assert!(!life.found.clean);
+    life.world.disk(life.node).change(|disk| disk.bytes_per_second = 1_000_000_000);
+    assert_eq!(life.opened().end(), Some(100));
+}
+
+#[test]
+fn a_stop_with_a_damaged_partition_is_not_clean() {
+    let life = Life::first(LogConfig::default()).opened();
+    life.produce(3, 100);
+    // The stable ends follow the last round when the core is quiet.
+    life.world.run_for(SECOND);
+    let log = life.files(Kind::Log);
+    let life = life.next();
+    assert!(life.world.disk(life.node).corrupt(&log[0], 80, 1).unwrap());
+    let life = life.opened();
+    let damaged = |life: &Life| matches!(&*life.shard.replica(ID).unwrap().state.borrow(), State::Offline(_, why) if why.contains("damaged"));
+    assert!(damaged(&life));
+    assert!(life.stop().unwrap_err().contains("t-0"));
+    let life = life.next();
+    assert!(!life.found.clean);
+    assert!(damaged(&life.opened()), "it is still refused");
+}
+
+#[test]
+fn segments_are_finished_soon_and_deleted_when_retention_is_checked() {
+    let log = LogConfig { segment_bytes: 20_000, retention_bytes: 50_000, ..LogConfig::default() };
+    let life = Life::first(log).opened();
+    life.shard.check_retention_every(300 * SECOND);
+    life.world.run_for(2 * SECOND);
+    life.produce(40, 5_000);
+    life.world.run_for(5 * SECOND);
+    let all = life.files(Kind::Log).len();
+    assert!(all > 10, "{all} segments");
+    assert_eq!(life.files(Kind::Index).len(), all - 1, "all but the active one are finished");
+    life.world.run_for(250 * SECOND);
+    assert_eq!(life.files(Kind::Log).len(), all, "it is not yet time");
+    life.world.run_for(50 * SECOND);
+    let kept = life.files(Kind::Log).len();
+    assert!((3..5).contains(&kept), "{kept} segments of 20 kB make the 50 kB that are kept");
+}
