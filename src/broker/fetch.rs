@@ -10,6 +10,7 @@ use super::messages::{FetchCall, FetchPart, FetchPartReply, ShardReply};
 use super::replica::Replica;
 use super::shard::Shard;
 use crate::limits::READ_WINDOW;
+use crate::log::Log;
 use crate::log::ReadPlan;
 use crate::log::index;
 use crate::log::segment::{self, Kind};
@@ -124,6 +125,7 @@ impl Shard {
                     Step::Answered(reply)
                 }
                 ReadPlan::File { segment, range } => {
+                    self.missed_in_memory(&partition.log, segment, range.start);
                     Step::Read(FileRead { replica, offset, max_bytes, segment, range, indexed: false, reply })
                 }
                 ReadPlan::Index { segment, end } => Step::Read(FileRead {
@@ -138,6 +140,14 @@ impl Shard {
             }
         });
         step.unwrap_or_else(|| Step::Answered(FetchPartReply::failed(ErrorCode::NOT_LEADER_OR_FOLLOWER)))
+    }
+
+    /// Notes a read that the memory could not serve.
+    fn missed_in_memory(&self, log: &Log, segment: i64, position: u64) {
+        let (active, end) = log.active_end();
+        if segment == active {
+            self.tail_memory.missed(end - position, self.reactor.now());
+        }
     }
 
     /// Reads a part from its file.

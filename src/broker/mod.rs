@@ -25,6 +25,7 @@ pub mod read_cache;
 pub mod replica;
 pub mod sessions;
 pub mod shard;
+pub mod tail_memory;
 #[cfg(test)]
 mod testing;
 pub mod upkeep;

@@ -190,7 +190,7 @@ impl Shard {
             None => None,
             Some(size) => match chunk
                 .filter(|c| c.capacity() >= size)
-                .or_else(|| self.find_chunk(size, replica, online))
+                .or_else(|| self.find_chunk(size, Some((replica, online))))
             {
                 Some(chunk) => {
                     self.chunks.borrow_mut().push_back(replica.clone());
@@ -217,26 +217,33 @@ impl Shard {
         Attempt::Settled
     }
 
-    /// A chunk for the tail, making room by forgetting the oldest cached bytes. `online` is borrowed, and so
-    /// is asked itself where its turn comes.
-    fn find_chunk(&self, size: usize, replica: &Rc<Replica>, online: &mut Online) -> Option<Chunk> {
+    /// A chunk for the tail, making room by forgetting the oldest cached bytes. What is borrowed (`own`) is asked
+    /// itself where its turn comes.
+    fn find_chunk(&self, size: usize, mut own: Option<(&Rc<Replica>, &mut Online)>) -> Option<Chunk> {
         let pool = self.reactor.pool();
+        if pool.used(Share::Tail) + size > self.tail_memory.wanted() {
+            self.forget_oldest(&mut own);
+        }
         let turns = self.chunks.borrow().len();
         for _ in 0..=turns {
             if let Some(chunk) = pool.try_chunk(Share::Tail, size) {
                 return Some(chunk);
             }
-            let oldest = self.chunks.borrow_mut().pop_front()?;
-            let forgot = if Rc::ptr_eq(&oldest, replica) {
-                forget_chunk(online)
-            } else {
-                oldest.online(forget_chunk).unwrap_or(true)
-            };
-            if !forgot {
-                self.chunks.borrow_mut().push_back(oldest);
-            }
+            self.forget_oldest(&mut own);
         }
-        pool.try_chunk(Share::Tail, size)
+        None
+    }
+
+    /// Forgets the oldest cached bytes, or sends them to the back of the line where they are not stable yet.
+    fn forget_oldest(&self, own: &mut Option<(&Rc<Replica>, &mut Online)>) {
+        let Some(oldest) = self.chunks.borrow_mut().pop_front() else { return };
+        let forgot = match own {
+            Some((replica, online)) if Rc::ptr_eq(&oldest, replica) => forget_chunk(online),
+            _ => oldest.online(forget_chunk).unwrap_or(true),
+        };
+        if !forgot {
+            self.chunks.borrow_mut().push_back(oldest);
+        }
     }
 
     /// Goes on with the produces that wait for memory, in order.
@@ -248,7 +255,7 @@ impl Shard {
                 continue;
             };
             let stable_moved = self.stable_moved.notified();
-            if let Some(chunk) = self.make_room(wants) {
+            if let Some(chunk) = self.find_chunk(wants, None) {
                 let call = self.parked.borrow_mut().pop_front();
                 let Some(mut call) = call else { continue };
                 call.chunk = Some(chunk);
@@ -260,20 +267,6 @@ impl Shard {
             let returned = async { drop(self.reactor.pool().chunk(Share::Tail, wants).await) };
             either(stable_moved, returned).await;
         }
-    }
-
-    fn make_room(&self, size: usize) -> Option<Chunk> {
-        let turns = self.chunks.borrow().len();
-        for _ in 0..=turns {
-            if let Some(chunk) = self.reactor.pool().try_chunk(Share::Tail, size) {
-                return Some(chunk);
-            }
-            let oldest = self.chunks.borrow_mut().pop_front()?;
-            if !oldest.online(forget_chunk).unwrap_or(true) {
-                self.chunks.borrow_mut().push_back(oldest);
-            }
-        }
-        None
     }
 }
 

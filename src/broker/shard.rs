@@ -18,9 +18,10 @@ use super::messages::{PartitionId, ShardRequest};
 use super::produce::Parked;
 use super::read_cache::ReadCache;
 use super::replica::{Replica, State};
+use super::tail_memory::TailMemory;
 use crate::collections::Map;
 use crate::reactor::sync::{Bell, Semaphore};
-use crate::reactor::{Class, Reactor};
+use crate::reactor::{Class, Reactor, Share};
 use crate::wire::error::ErrorCode;
 
 /// How many files of a core grow, are finished or are deleted at once.
@@ -46,6 +47,8 @@ pub struct Shard {
     pub(super) stable_moved: Bell,
     /// The partitions whose chunks lie in memory, the oldest chunk first.
     pub(super) chunks: RefCell<VecDeque<Rc<Replica>>>,
+    /// How much of the tails is kept in memory.
+    pub(super) tail_memory: TailMemory,
     /// The stable ends.
     pub(super) marks: MarkFiles,
     /// Windows of files, read for consumers that lag.
@@ -69,6 +72,7 @@ impl Shard {
     pub fn new(reactor: Reactor, log_dir: SharedLogDir, marks: MarkFiles) -> Rc<Shard> {
         Rc::new(Shard {
             cache: ReadCache::new(&reactor),
+            tail_memory: TailMemory::new(reactor.pool().budget(Share::Tail)),
             reactor,
             log_dir,
             replicas: RefCell::default(),

@@ -9,6 +9,7 @@
 //! [`Accepted`] and the ends of the [`bus`].
 
 pub mod bus;
+mod memory;
 pub mod pool;
 pub mod real;
 pub mod sim;

@@ -4,7 +4,6 @@
 //! on any core, while the writer goes on. Dropping the last reference anywhere puts the memory on its owner's
 //! lock-free return list and never waits.
 
-use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
@@ -18,6 +17,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 
+use super::memory::{HugePages, Source};
 use super::sync::{Bell, Completer, Completion, Notified, completion};
 use crate::limits::{BLOCK, CHUNK_MAX, CHUNK_MIN};
 
@@ -56,6 +56,8 @@ struct Inner {
     memory: usize,
     /// What chunks hold that are handed out or kept for reuse.
     allocated: Cell<usize>,
+    /// Where the memory of chunks comes from and goes to.
+    source: Source,
     /// Who waits for which length, by share, in the order in which they came.
     waiting: [RefCell<Line>; Share::ALL.len()],
     /// Rung when one of those who wait leaves: one of the others must listen for returns in its place.
@@ -84,8 +86,17 @@ struct Raw {
 }
 
 impl Pool {
-    /// A pool that hands out at most `memory` bytes.
+    /// A pool that hands out at most `memory` bytes from the allocator.
     pub fn new(memory: usize) -> Pool {
+        Pool::over(memory, Source::Allocator)
+    }
+
+    /// A pool whose larger chunks lie in huge pages, for a core that lives as long as the process.
+    pub fn in_huge_pages(memory: usize) -> Pool {
+        Pool::over(memory, Source::HugePages(HugePages::default()))
+    }
+
+    fn over(memory: usize, source: Source) -> Pool {
         let home = Home {
             returns: AtomicPtr::new(std::ptr::null_mut()),
             starved: AtomicBool::new(false),
@@ -99,6 +110,7 @@ impl Pool {
                 budget: Share::ALL.map(|(_, percent)| memory / 100 * percent),
                 memory,
                 allocated: Cell::new(0),
+                source,
                 waiting: std::array::from_fn(|_| RefCell::default()),
                 left: Bell::default(),
             }),
@@ -202,7 +214,7 @@ impl Pool {
         let raw = free.unwrap_or_else(|| {
             self.make_room(capacity);
             inner.allocated.set(inner.allocated.get() + capacity);
-            Raw::allocate(capacity, inner.home.clone())
+            Raw::allocate(capacity, &inner.source, inner.home.clone())
         });
         // SAFETY: a free chunk is reached by nobody else.
         let header = unsafe { raw.as_ref() };
@@ -222,7 +234,7 @@ impl Pool {
                 // SAFETY: a free chunk is reached by nobody else.
                 unsafe {
                     inner.allocated.set(inner.allocated.get() - raw.as_ref().capacity);
-                    Raw::free(raw);
+                    Raw::free(raw, &inner.source);
                 }
             }
         }
@@ -246,7 +258,7 @@ impl Pool {
                 None => {
                     self.inner.allocated.set(self.inner.allocated.get() - header.capacity);
                     // SAFETY: nobody else reaches it.
-                    unsafe { Raw::free(raw) };
+                    unsafe { Raw::free(raw, &self.inner.source) };
                 }
             }
         }
@@ -270,7 +282,7 @@ impl Drop for Inner {
         for class in self.free.borrow_mut().iter_mut() {
             for raw in class.drain(..) {
                 // SAFETY: a free chunk is reached by nobody else.
-                unsafe { Raw::free(raw) };
+                unsafe { Raw::free(raw, &self.source) };
             }
         }
         let mut next = self.home.returns.swap(std::ptr::null_mut(), Ordering::Acquire);
@@ -278,7 +290,7 @@ impl Drop for Inner {
             // SAFETY: as in `collect`.
             unsafe {
                 next = raw.as_ref().next.get();
-                Raw::free(raw);
+                Raw::free(raw, &self.source);
             }
         }
     }
@@ -293,19 +305,9 @@ fn class_of(capacity: usize) -> Option<usize> {
 }
 
 impl Raw {
-    fn layout(capacity: usize) -> Layout {
-        Layout::from_size_align(capacity, BLOCK).expect("a chunk's size is a multiple of the block")
-    }
-
-    fn allocate(capacity: usize, home: Arc<Home>) -> NonNull<Raw> {
-        let layout = Raw::layout(capacity);
-        // SAFETY: the layout is never empty.
-        let data = NonNull::new(unsafe { alloc(layout) }).unwrap_or_else(|| handle_alloc_error(layout));
-        // Slices show initialised memory only; what is appended overwrites this.
-        // SAFETY: `data` points to `capacity` bytes of our own.
-        unsafe { data.as_ptr().write_bytes(0, capacity) };
+    fn allocate(capacity: usize, source: &Source, home: Arc<Home>) -> NonNull<Raw> {
         let raw = Box::new(Raw {
-            data,
+            data: source.allocate(capacity),
             capacity,
             share: Cell::new(Share::Background),
             references: AtomicUsize::new(0),
@@ -316,12 +318,12 @@ impl Raw {
     }
 
     /// # Safety
-    /// Nobody else may reach the chunk.
-    unsafe fn free(raw: NonNull<Raw>) {
+    /// Nobody else may reach the chunk, and `source` is where its memory came from.
+    unsafe fn free(raw: NonNull<Raw>, source: &Source) {
         // SAFETY: by the caller's word this is the only way to it, and it was made by `Box::leak`.
         let header = unsafe { Box::from_raw(raw.as_ptr()) };
-        // SAFETY: `data` was allocated with this layout.
-        unsafe { dealloc(header.data.as_ptr(), Raw::layout(header.capacity)) };
+        // SAFETY: by the caller's word.
+        unsafe { source.free(header.data, header.capacity) };
     }
 }
 

@@ -44,7 +44,7 @@ impl Core {
         let made = Rc::new(Core {
             core,
             cores,
-            pool: Pool::new(spec.memory),
+            pool: Pool::in_huge_pages(spec.memory),
             disk: Disk::new(executor.ring.clone()),
             executor,
             stop: Bell::default(),
