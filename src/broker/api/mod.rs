@@ -11,6 +11,7 @@ pub mod delete_topics;
 pub mod describe_cluster;
 pub mod describe_configs;
 pub mod fetch;
+pub mod find_coordinator;
 pub mod init_producer_id;
 pub mod list_offsets;
 pub mod metadata;
@@ -33,6 +34,7 @@ pub const SERVED: &[ApiKey] = &[
     ApiKey::Fetch,
     ApiKey::ListOffsets,
     ApiKey::Metadata,
+    ApiKey::FindCoordinator,
     ApiKey::ApiVersions,
     ApiKey::CreateTopics,
     ApiKey::DeleteTopics,
@@ -113,6 +115,7 @@ async fn answer(asked: Asked) -> Result<Reply, Ended> {
         ApiKey::CreatePartitions => create_partitions::answer(asked).await,
         ApiKey::DescribeConfigs => describe_configs::answer(asked).await,
         ApiKey::InitProducerId => init_producer_id::answer(asked).await,
+        ApiKey::FindCoordinator => find_coordinator::answer(asked),
         ApiKey::DescribeCluster => describe_cluster::answer(asked),
         other => unreachable!("{other} is not served, which was looked at before"),
     }

@@ -240,7 +240,7 @@ fn settings_are_described() {
             name: name.to_string(),
             value: Some(value.to_string()),
         };
-        create.topics[0].configs = vec![config("retention.ms", "1234")];
+        create.topics[0].configs = vec![config("retention.ms", "1234"), config("segment.bytes", "1048576")];
         assert!(client.ask(&create, 7).await.topics[0].error_code.is_none());
         let resource = |resource_type, name: &str| DescribeConfigsResource {
             resource_type,
@@ -285,11 +285,13 @@ fn settings_are_described() {
             assert!(results[3].configs.len() > 100 && results[4].configs.is_empty());
         }
         request.resources.truncate(1);
-        request.resources[0].configuration_keys = Some(vec!["retention.ms".to_string()]);
+        request.resources[0].configuration_keys = Some(vec!["segment.bytes".to_string()]);
         (request.include_synonyms, request.include_documentation) = (true, true);
         let results = client.ask(&request, 4).await.results;
         let [config] = results[0].configs.as_slice() else { panic!("one was asked for") };
-        assert!(config.synonyms.len() > 1 && config.documentation.is_some() && config.config_type == 5);
+        let synonyms: Vec<_> = config.synonyms.iter().map(|s| (s.name.as_str(), s.source)).collect();
+        assert_eq!(synonyms, [("segment.bytes", 1), ("log.segment.bytes", 5)]);
+        assert!(config.documentation.is_some() && config.config_type == 3);
     });
 }
 
@@ -302,6 +304,28 @@ fn the_cluster_is_described() {
         assert_eq!((response.cluster_id.as_str(), response.brokers[0].host.as_str()), ("cluster", "here"));
         assert_eq!(client.ask(&request(2), 1).await.error_code, ErrorCode::MISMATCHED_ENDPOINT_TYPE);
         assert_eq!(client.ask(&request(9), 1).await.error_code, ErrorCode::UNSUPPORTED_ENDPOINT_TYPE);
+    });
+}
+
+#[test]
+fn nobody_coordinates() {
+    let broker = TestBroker::calm(&[]);
+    broker.client(SECOND, async |mut client| {
+        for version in ApiKey::FindCoordinator.versions() {
+            let mut request = FindCoordinatorRequest { key: "g".to_string(), ..Default::default() };
+            if version >= 4 {
+                (request.key, request.coordinator_keys) = (String::new(), vec!["g".into(), "h".into()]);
+            }
+            let response = client.ask(&request, version).await;
+            let found: Vec<_> = match version {
+                4.. => response.coordinators.iter().map(|c| (c.error_code, c.node_id, c.port)).collect(),
+                _ => vec![(response.error_code, response.node_id, response.port)],
+            };
+            assert_eq!(found.len(), if version >= 4 { 2 } else { 1 });
+            assert!(found.iter().all(|found| *found == (ErrorCode::COORDINATOR_NOT_AVAILABLE, -1, -1)));
+        }
+        let request = FindCoordinatorRequest { key_type: 3, ..Default::default() };
+        assert_eq!(client.ask(&request, 3).await.error_code, ErrorCode::INVALID_REQUEST);
     });
 }
 
