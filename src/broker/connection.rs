@@ -1,6 +1,6 @@
 //! One client's connection: a task that reads its requests and one that writes its replies.
 //!
-//! [`read_frame`] cuts the bytes into frames, [`api::order`](super::api::order) orders each request, and
+//! [`read_frame`] cuts the bytes into frames, [`api::order`] orders each request, and
 //! [`reply`] writes the replies in the order of the requests. The next request is read when the last one is
 //! ordered, not when it is answered; how many, and how many bytes of them, is bounded. A connection lives on one
 //! core. It ends when either task does, and both halves of the socket go with it.
