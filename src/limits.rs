@@ -33,6 +33,10 @@ pub const MARK_DELAY: std::time::Duration = std::time::Duration::from_millis(200
 pub const READ_WINDOW: usize = 512 << 10;
 /// Free bytes of a log directory's file system below which no more records are taken.
 pub const DISK_RESERVE: u64 = 256 << 20;
+/// Free bytes below which it is looked more often how many are left: a second's writes must not go past the reserve.
+pub const DISK_LOW: u64 = 8 << 30;
+/// How often it is looked then.
+pub const SPACE_LOOK_LOW: std::time::Duration = std::time::Duration::from_millis(50);
 /// Bytes of the indexes of finished segments that a core keeps.
 pub const INDEX_CACHE: usize = 8 << 20;
 /// Bytes that one batch may have when decompressed, where the broker looks into it.

@@ -37,8 +37,11 @@ pub async fn look(disk: &Disk, dir: &Path) -> io::Result<Found> {
     disk.create_dirs(dir).await?;
     // The folder's own name, and those above it, must outlast a power failure too.
     for above in dir.ancestors().skip(1) {
+        // A relative path begins in the folder that has no name in it.
+        let above = if above.as_os_str().is_empty() { Path::new(".") } else { above };
         match disk.sync_dir(above).await {
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {}
+            // What may not be read, or cannot be written, was not made here.
+            Err(error) if is_no_folder_of_ours(&error) => {}
             other => other?,
         }
     }
@@ -46,6 +49,11 @@ pub async fn look(disk: &Disk, dir: &Path) -> io::Result<Found> {
     let clean = disk.list(dir).await?.iter().any(|entry| entry.name == CLEAN);
     let marks = FoundMarks::read(disk, dir).await?;
     Ok(Found { report, marks, clean })
+}
+
+fn is_no_folder_of_ours(error: &io::Error) -> bool {
+    use io::ErrorKind::{InvalidInput, PermissionDenied, ReadOnlyFilesystem};
+    matches!(error.kind(), PermissionDenied | ReadOnlyFilesystem | InvalidInput)
 }
 
 /// Takes the sign of a clean stop away, durably. Comes before the first append, and after [`look`]: from here on

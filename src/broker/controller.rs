@@ -138,6 +138,11 @@ impl ControllerShell {
     }
 
     fn answer(&self, command: &Command) -> Result<Answer<CommandReply>, Refusal> {
+        let needs_room = matches!(command, Command::CreateTopics(_) | Command::CreatePartitions(_));
+        if needs_room && self.shard.log_dir.is_full() {
+            let what = "the disk is full: new partitions need room on it; delete topics, or make room";
+            return Err(Refusal::new(ErrorCode::KAFKA_STORAGE_ERROR, what));
+        }
         fn with<T>(answer: Answer<T>, reply: impl FnOnce(T) -> CommandReply) -> Answer<CommandReply> {
             Answer { reply: reply(answer.reply), records: answer.records }
         }

@@ -135,8 +135,13 @@ impl Shard {
         let opened = match opened {
             Ok(opened) => opened,
             Err(error) => {
-                if let OpenError::Io(io) = &error {
-                    self.log_dir.fail(&format!("{} could not be opened", replica.name()), io);
+                match &error {
+                    // Without room the disk is no worse to be trusted: what it holds is served.
+                    OpenError::Io(io) if io.kind() == io::ErrorKind::StorageFull => {}
+                    OpenError::Io(io) => {
+                        self.log_dir.fail(&format!("{} could not be opened", replica.name()), io);
+                    }
+                    OpenError::Damaged(_) => {}
                 }
                 tracing::error!("{} is offline: {error}", replica.name());
                 self.retire(replica, ErrorCode::KAFKA_STORAGE_ERROR, &error.to_string());

@@ -99,11 +99,12 @@ impl LogDir {
         self.full.get()
     }
 
-    /// Looks at the free space: below `reserve`, no more records are taken until there is room again.
-    pub async fn look_at_space(&self, reserve: u64) {
-        let Ok(free) = self.disk.free_space(&self.path).await else { return };
+    /// Looks at the free space, and gives it: below `reserve`, no more records are taken until there is room again.
+    /// With `tell`, the operator hears of the change.
+    pub async fn look_at_space(&self, reserve: u64, tell: bool) -> u64 {
+        let Ok(free) = self.disk.free_space(&self.path).await else { return u64::MAX };
         let full = free < reserve;
-        if full != self.full.replace(full) {
+        if full != self.full.replace(full) && tell {
             let dir = self.path.display();
             if full {
                 tracing::error!(
@@ -115,6 +116,7 @@ impl LogDir {
                 tracing::info!("log directory {dir} has room again: {free} bytes free");
             }
         }
+        free
     }
 }
 

@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::log_dir::FlushSet;
 use super::messages::PartitionId;
@@ -13,6 +14,8 @@ use crate::reactor::sync::{Bell, Completion};
 use crate::reactor::{Disk, File, Reactor, Share};
 
 const PREFIX: &str = "stable-ends-";
+/// On a full disk, a new generation is tried again after so long.
+const AGAIN: Duration = Duration::from_secs(1);
 
 /// What all cores' files said when the node started.
 #[derive(Debug, Default)]
@@ -90,7 +93,7 @@ impl MarkFiles {
         let marks =
             found.marks.iter().filter(|(id, _)| mine(**id)).map(|(id, offset)| (*id, *offset)).collect();
         let (writer, snapshot) = MarkWriter::new(found.first_generation(reactor.core()), marks);
-        let file = write_snapshot(reactor, log_dir, snapshot).await?;
+        let file = write_snapshot(reactor, log_dir, &snapshot).await?;
         Ok(MarkFiles {
             reactor: reactor.clone(),
             log_dir: log_dir.to_path_buf(),
@@ -152,7 +155,15 @@ impl MarkFiles {
                 continue;
             }
             let snapshot = self.writer.borrow_mut().next_generation();
-            let file = write_snapshot(&self.reactor, &self.log_dir, snapshot).await?;
+            let file = loop {
+                match write_snapshot(&self.reactor, &self.log_dir, &snapshot).await {
+                    // The marks may lag until there is room again.
+                    Err(error) if error.kind() == io::ErrorKind::StorageFull => {
+                        self.reactor.sleep(AGAIN).await;
+                    }
+                    written => break written?,
+                }
+            };
             self.file.replace(file);
             self.busy.set(false);
         }
@@ -160,7 +171,7 @@ impl MarkFiles {
 }
 
 /// Writes a whole file, durably: the snapshot, and zeros behind it so that later blocks overwrite in place.
-async fn write_snapshot(reactor: &Reactor, log_dir: &Path, snapshot: Snapshot) -> io::Result<File> {
+async fn write_snapshot(reactor: &Reactor, log_dir: &Path, snapshot: &Snapshot) -> io::Result<File> {
     let disk = reactor.disk();
     let file = disk.open(&log_dir.join(name(reactor.core(), snapshot.generation)), true).await?;
     // The old content goes first: a block of two generations ago must not be taken for one of this.

@@ -201,8 +201,7 @@ async fn begin_shard(
         None => id == METADATA_LOG && core == node.head(),
     };
     let started = boot::start_shard(reactor, node.dir(), found, mine).await;
-    let shard =
-        started.map_err(|error| format!("core {core} cannot use {}: {error}", node.dir().display()))?;
+    let shard = started.map_err(|error| format!("core {core}: {}", cannot_use(node.dir(), &error)))?;
     shard.check_retention_every(Duration::from_millis(node.config.retention_check_interval_ms));
     Ok(shard)
 }
@@ -247,10 +246,7 @@ impl Head {
         let cannot = |error: io::Error| cannot_use(dir, &error);
         disk.create_dirs(dir).await.map_err(cannot)?;
         disk.lock(&dir.join(LOCK)).await.map_err(|error| match error.kind() {
-            io::ErrorKind::WouldBlock => format!(
-                "another broker uses the folder {}: stop it, or give this one a folder of its own (--data-dir)",
-                dir.display()
-            ),
+            io::ErrorKind::ResourceBusy => error.to_string(),
             _ => cannot_use(dir, &error),
         })?;
         let identity = identity::establish(reactor, &disk, dir, node.config.node_id).await?;
@@ -481,6 +477,9 @@ fn cannot_use(dir: &Path, error: &io::Error) -> String {
     let advice = match error.kind() {
         io::ErrorKind::PermissionDenied => {
             ": let this user write there, or choose another folder (--data-dir)"
+        }
+        io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory => {
+            ": a file is in its place or on the way to it; move the file, or choose another folder (--data-dir)"
         }
         io::ErrorKind::StorageFull => ": the disk is full; make room on it, then start again",
         io::ErrorKind::ReadOnlyFilesystem => {

@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::open::{EPOCHS, remove_if_there};
 use super::replica::{Replica, SegmentFile};
 use super::shard::{Shard, UPKEEP_AT_ONCE};
-use crate::limits::DISK_RESERVE;
+use crate::limits::{DISK_LOW, DISK_RESERVE, SPACE_LOOK_LOW};
 use crate::log::checkpoint;
 use crate::log::growth::{Growth, Step};
 use crate::log::segment::{self, Kind};
@@ -32,10 +32,10 @@ impl Shard {
                 marks.fail("the stable ends could not be written", &error);
             }
         });
+        self.reactor.spawn(Class::Background, self.clone().watch_space());
         let mut checked = self.reactor.now();
         while !self.is_stopping() && !self.log_dir.has_failed() {
             self.reactor.sleep(EVERY).await;
-            self.log_dir.look_at_space(DISK_RESERVE).await;
             let now = self.reactor.now();
             let check_retention = now.since(checked) >= self.retention_check.get();
             if check_retention {
@@ -62,6 +62,20 @@ impl Shard {
         }
     }
 
+    /// Looks at the free space until the node stops; more often where it may soon be gone.
+    async fn watch_space(self: Rc<Shard>) {
+        while !self.is_stopping() && !self.log_dir.has_failed() {
+            let free = self.look_at_space().await;
+            let pause = if free < DISK_LOW { SPACE_LOOK_LOW } else { EVERY };
+            self.reactor.sleep(pause).await;
+        }
+    }
+
+    async fn look_at_space(&self) -> u64 {
+        // All cores look, and one tells.
+        self.log_dir.look_at_space(DISK_RESERVE, self.reactor.core() == 0).await
+    }
+
     fn roll_if_overdue(&self, replica: &Replica) {
         let now_ms = self.reactor.wall_clock_ms();
         replica.online(|online| {
@@ -79,11 +93,16 @@ impl Shard {
         }
         let ripe = replica.online(|online| online.partition.log.to_finish()).unwrap_or_default();
         for base in ripe {
-            if let Err(error) = self.finish_segment(&replica, base).await
-                && !replica.gone.get()
-            {
-                self.fail(&format!("{}: segment {base} could not be finished", replica.name()), &error);
-                return;
+            let finished = self.finish_segment(&replica, base).await;
+            match finished.map_err(|error| (error.kind(), error)) {
+                Ok(()) => {}
+                Err(_) if replica.gone.get() => {}
+                // What is already there stays as it is until there is room again.
+                Err((io::ErrorKind::StorageFull, _)) => break,
+                Err((_, error)) => {
+                    let what = format!("{}: segment {base} could not be finished", replica.name());
+                    return self.fail(&what, &error);
+                }
             }
         }
         let due = replica.online(|online| std::mem::take(&mut online.check_retention));
@@ -233,7 +252,7 @@ impl Shard {
 
     async fn growth_failed(&self, replica: &Replica, error: &io::Error) {
         if error.kind() == io::ErrorKind::StorageFull {
-            self.log_dir.look_at_space(DISK_RESERVE).await;
+            self.look_at_space().await;
         } else {
             self.fail(&format!("{}: its file could not grow", replica.name()), error);
         }

@@ -23,6 +23,7 @@ pub mod serve;
 pub mod topic;
 pub mod units;
 
+use std::io::Write;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -123,7 +124,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             if !failure.is_quiet() {
-                eprintln!("ottla: {failure}");
+                let _ = writeln!(std::io::stderr(), "ottla: {failure}");
             }
             ExitCode::from(failure.code())
         }

@@ -65,13 +65,17 @@ impl Life {
 
     /// Begins to open the partition.
     fn open(&self) {
+        self.open_one(ID);
+    }
+
+    fn open_one(&self, id: PartitionId) {
         let before = Before {
-            mark: self.found.marks.marks.get(&ID).copied(),
+            mark: self.found.marks.marks.get(&id).copied(),
             clean: self.found.clean,
             accept_loss: false,
         };
         let spec = PartitionSpec {
-            id: ID,
+            id,
             topic: "t".into(),
             revision: 0,
             leader_epoch: 0,
@@ -83,14 +87,24 @@ impl Life {
 
     fn opened(self) -> Life {
         self.open();
-        let shard = self.shard.clone();
-        self.world.run(&self.reactor, PATIENCE, async move { shard.all_opened().await });
+        self.wait_until_opened();
         self
     }
 
+    fn wait_until_opened(&self) {
+        let shard = self.shard.clone();
+        self.world.run(&self.reactor, PATIENCE, async move { shard.all_opened().await });
+    }
+
     fn produce(&self, batches: usize, size: usize) {
+        let errors = self.try_produce(batches, size);
+        assert!(errors.iter().all(|error| error.is_none()), "{errors:?}");
+    }
+
+    fn try_produce(&self, batches: usize, size: usize) -> Vec<ErrorCode> {
         let (shard, now) = (self.shard.clone(), self.reactor.wall_clock_ms());
         self.world.run(&self.reactor, PATIENCE, async move {
+            let mut errors = Vec::new();
             for _ in 0..batches {
                 let mut builder = BatchBuilder::new();
                 builder.append(now, None, Some(&vec![b'v'; size]), &[]);
@@ -101,9 +115,10 @@ impl Life {
                 let ShardReply::Produce(replies) = answer.await else {
                     panic!("a produce is answered as one")
                 };
-                assert_eq!(replies[0].error, ErrorCode::NONE, "{:?}", replies[0].message);
+                errors.push(replies[0].error);
             }
-        });
+            errors
+        })
     }
 
     /// Stops the shard, and leaves the sign of a clean stop if it was one, as a node does.
@@ -209,4 +224,31 @@ fn segments_are_finished_soon_and_deleted_when_retention_is_checked() {
     life.world.run_for(50 * SECOND);
     let kept = life.files(Kind::Log).len();
     assert!((3..5).contains(&kept), "{kept} segments of 20 kB make the 50 kB that are kept");
+}
+
+#[test]
+fn a_full_disk_takes_nothing_and_breaks_nothing() {
+    let log = LogConfig { segment_bytes: 20_000, ..LogConfig::default() };
+    let life = Life::first(log).opened();
+    let other = PartitionId { partition: 1, ..ID };
+    life.world.run_for(2 * SECOND);
+    life.produce(7, 9_000);
+    // Full segments are waiting to be finished, and from now on nothing more fits on the disk.
+    let disk = life.world.disk(life.node);
+    disk.change(|disk| disk.capacity = 0);
+    let (logs, indexes) = (life.files(Kind::Log).len(), life.files(Kind::Index).len());
+    assert!(indexes + 1 < logs);
+    life.world.run_for(10 * SECOND);
+    assert_eq!(life.try_produce(1, 100), [ErrorCode::KAFKA_STORAGE_ERROR]);
+    life.open_one(other);
+    life.wait_until_opened();
+    assert!(life.shard.replica(other).unwrap().refusal().is_some());
+    assert_eq!(life.shard.log_dir.failure(), None, "what is there is still served");
+    assert_eq!(life.files(Kind::Index).len(), indexes);
+
+    disk.change(|disk| disk.capacity = 1 << 40);
+    life.world.run_for(10 * SECOND);
+    assert_eq!(life.files(Kind::Index).len(), logs - 1);
+    life.produce(1, 100);
+    assert_eq!(life.end(), Some(8));
 }

@@ -1,5 +1,7 @@
 //! The short account of what a broker found and what it does.
 
+use std::io::Write;
+
 use serde_json::json;
 
 use super::setup::Setup;
@@ -46,7 +48,7 @@ impl Account {
     /// Tells of an event.
     pub fn tell(&self, event: &Event) {
         match event {
-            _ if self.style.json() => println!("{}", self.json(event)),
+            _ if self.style.json() => write_line(&self.json(event).to_string()),
             Event::Folder(identity, disk, clean) => {
                 self.line("data", &self.folder(disk, *clean));
                 self.line("disk", &disk_text(disk));
@@ -81,8 +83,8 @@ impl Account {
 
     fn line(&self, label: &str, text: &str) {
         match label {
-            "" => println!("{text}"),
-            label => println!("  {label:<9} {text}"),
+            "" => write_line(text),
+            label => write_line(&format!("  {label:<9} {text}")),
         }
     }
 
@@ -142,6 +144,12 @@ impl Account {
             Event::Ended(result) => json!({"event": "ended", "error": result.as_ref().err()}),
         }
     }
+}
+
+/// A broker outlives the reader of its words, and a full disk that they were to be written to.
+fn write_line(text: &str) {
+    let mut out = std::io::stdout().lock();
+    let _ = writeln!(out, "{text}").and_then(|()| out.flush());
 }
 
 fn disk_text(disk: &DiskReport) -> String {

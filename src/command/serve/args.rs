@@ -27,7 +27,7 @@ pub struct ServeArgs {
     pub data_dir: Option<PathBuf>,
 
     /// Where Kafka's protocol is served [default: 127.0.0.1:9092]
-    #[arg(long, value_name = "HOST:PORT")]
+    #[arg(long, value_name = "HOST:PORT", value_parser = host_port)]
     pub listen: Option<String>,
 
     /// How many cores to use, or which: 4, 0-3 or 0,2,4-6 (a list names CPUs) [default: all this process may use]
@@ -43,6 +43,16 @@ pub struct ServeArgs {
     /// then loses records that were acknowledged
     #[arg(long)]
     pub accept_no_barrier: bool,
+}
+
+/// An address with its port, in the form that `listeners` takes.
+fn host_port(text: &str) -> Result<String, String> {
+    match text.rsplit_once(':') {
+        Some((host, port)) if port.parse::<u16>().is_ok() && (!host.contains(':') || host.ends_with(']')) => {
+            Ok(text.to_owned())
+        }
+        _ => Err("write HOST:PORT, for example 127.0.0.1:9092, or 0.0.0.0:9092 for every address".into()),
+    }
 }
 
 /// Which cores to run on.
@@ -126,6 +136,16 @@ mod tests {
         assert_eq!("6,0-1".parse(), Ok(Cores::List(vec![6, 0, 1])));
         for bad in ["0", "", "a", "3-1", "1,1", "0-2,2", "1,", "0-99999999999"] {
             assert!(bad.parse::<Cores>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_listener_has_a_port() {
+        for good in ["127.0.0.1:0", "localhost:9092", ":9092", "[::1]:9092"] {
+            assert_eq!(host_port(good), Ok(good.to_owned()));
+        }
+        for bad in ["", "localhost", "9092", "localhost:", "localhost:99999", "::1"] {
+            assert!(host_port(bad).is_err(), "{bad}");
         }
     }
 

@@ -27,7 +27,10 @@ pub fn run(args: &ServeArgs, global: &Global) -> Result<()> {
     let outcome = Arc::new(Mutex::new(Ok(())));
     let ended = outcome.clone();
     let report = move |event| match event {
-        Event::Ended(result) => *ended.lock().expect("nobody panics while holding it") = result,
+        Event::Ended(ref result) => {
+            account.tell(&event);
+            *ended.lock().expect("nobody panics while holding it") = result.clone();
+        }
         event => account.tell(&event),
     };
     let cores = node::cores(setup.node, Box::new(report));
@@ -44,6 +47,8 @@ fn start_logging(quiet: bool) {
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
+        // Where stderr cannot be written, the reason cannot be written there either.
+        .log_internal_errors(false)
         .with_ansi(is_terminal)
         .with_target(false)
         .init();

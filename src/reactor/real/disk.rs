@@ -194,7 +194,7 @@ fn lock(path: &Path) -> io::Result<OwnedFd> {
         let folder = path.parent().and_then(Path::to_str).or(path.to_str()).unwrap_or_default();
         let message = format!(
             "{folder} is in use by another broker ({holder} holds the lock on {}): stop that broker, or give this one \
-             a folder of its own in log.dirs",
+             a folder of its own (--data-dir, or log.dirs in the file)",
             path.file_name().map(OsStr::display).map(|name| name.to_string()).unwrap_or_default()
         );
         return Err(io::Error::new(io::ErrorKind::ResourceBusy, message));
