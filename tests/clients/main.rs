@@ -12,6 +12,10 @@
 
 #[path = "../support/mod.rs"]
 mod broker;
+mod kcat;
+mod listeners;
+mod parallel;
+mod positions;
 mod records;
 mod support;
 mod topics;

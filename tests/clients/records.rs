@@ -5,12 +5,7 @@ use rdkafka::Offset;
 use rdkafka::Timestamp;
 use rdkafka::error::RDKafkaErrorCode;
 
-use crate::support::{Target, broker, headers, noise, send, values};
-
-/// Makes librdkafka send so many records as one batch, and not before it has them.
-fn together(count: &str) -> Vec<(&str, &str)> {
-    vec![("batch.num.messages", count), ("linger.ms", "60000"), ("batch.size", "10000000")]
-}
+use crate::support::{Target, broker, headers, noise, send, together, values};
 
 fn wall_clock() -> i64 {
     std::time::UNIX_EPOCH.elapsed().unwrap().as_millis() as i64

@@ -17,7 +17,7 @@ use rdkafka::message::{BorrowedHeaders, Header, Headers, Message, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext};
 use rdkafka::{Offset, Timestamp, TopicPartitionList};
 
-pub use crate::broker::{Broker, Folder, succeeded};
+pub use crate::broker::{Broker, Folder, free_address, succeeded};
 
 /// How long anything may take before the test counts as hanging.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -311,6 +311,11 @@ pub fn wait<F: Future>(future: F) -> F::Output {
             Poll::Pending => std::thread::park(),
         }
     }
+}
+
+/// Makes librdkafka send so many records as one batch, and not before it has them.
+pub fn together(count: &str) -> Vec<(&str, &str)> {
+    vec![("batch.num.messages", count), ("linger.ms", "60000"), ("batch.size", "10000000")]
 }
 
 /// Values that tell records apart.
