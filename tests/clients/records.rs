@@ -53,7 +53,7 @@ fn every_codec_is_kept_and_read_back() {
         }
         expected.extend(values.into_iter().map(Some));
     }
-    let read: Vec<_> = broker.read(&all, 0, Offset::Beginning).into_iter().map(|r| r.value).collect();
+    let read: Vec<_> = broker.read(&all, 0, Offset::Offset(0)).into_iter().map(|r| r.value).collect();
     assert_eq!(read, expected);
 }
 
@@ -70,7 +70,7 @@ fn keys_values_headers_and_nulls_are_kept() {
     writer.send(plain());
     writer.send(plain().key(&[0, 255, 10][..]).payload(&[0; 1000][..]));
     assert_eq!(writer.offsets(), [0, 1, 2, 3, 4]);
-    let read = broker.read(&topic, 0, Offset::Beginning);
+    let read = broker.read(&topic, 0, Offset::Offset(0));
     let fields: Vec<_> = read.iter().map(|r| (r.key.as_deref(), r.value.as_deref())).collect();
     assert_eq!(
         fields,
@@ -102,7 +102,7 @@ fn a_producers_timestamps_are_kept() {
     writer.send(send(&topic, 0, b"now"));
     let told: Vec<_> = writer.reports().into_iter().map(|report| report.timestamp).collect();
     assert_eq!(told[..3], times.map(Timestamp::CreateTime));
-    let read: Vec<_> = broker.read(&topic, 0, Offset::Beginning).into_iter().map(|r| r.timestamp).collect();
+    let read: Vec<_> = broker.read(&topic, 0, Offset::Offset(0)).into_iter().map(|r| r.timestamp).collect();
     assert_eq!(read[..3], times.map(|time| (time, false)));
     assert!((before..=wall_clock()).contains(&read[3].0) && !read[3].1, "{:?}", read[3]);
 }
@@ -120,7 +120,7 @@ fn the_brokers_clock_stamps_where_the_topic_says_so() {
             assert!((before..=wall_clock()).contains(&time), "{report:?}");
         }
     }
-    let read = broker.read(&topic, 0, Offset::Beginning);
+    let read = broker.read(&topic, 0, Offset::Offset(0));
     assert_eq!(read.len(), 500);
     assert!(read.is_sorted_by_key(|record| record.timestamp.0));
     assert!(read.iter().all(|r| r.timestamp.1 && (before..=wall_clock()).contains(&r.timestamp.0)));
@@ -143,7 +143,7 @@ fn every_kind_of_acknowledgement_is_given() {
         for partition in [0, 1] {
             let reader = broker.reader(&[]);
             // Nobody said when the records without acknowledgement have arrived.
-            reader.assign(&topic, &[(partition, Offset::Beginning)]);
+            reader.assign(&topic, &[(partition, Offset::Offset(0))]);
             let read: Vec<_> = reader.take(200).into_iter().map(|r| r.value.unwrap()).collect();
             let wanted: Vec<_> = values.iter().skip(partition as usize).step_by(2).cloned().collect();
             assert_eq!(read, wanted, "acks={acks}");
@@ -165,7 +165,7 @@ fn idempotent_producers_write_each_record_once() {
         assert!(writer.reports().iter().all(|report| report.error.is_none()));
     }
     for partition in 0..4 {
-        let mut read = broker.read(&topic, partition, Offset::Beginning);
+        let mut read = broker.read(&topic, partition, Offset::Offset(0));
         assert_eq!(read.len(), 750);
         read.sort_by(|a, b| a.value.cmp(&b.value));
         let times = read.chunk_by(|a, b| a.value == b.value).all(|same| same.len() == 3);
@@ -201,7 +201,7 @@ fn a_record_may_be_as_large_as_allowed_and_not_a_byte_larger() {
             }
         }
         for partition in [0, 1] {
-            let read = broker.read(&topic, partition, Offset::Beginning);
+            let read = broker.read(&topic, partition, Offset::Offset(0));
             let sizes: Vec<_> = read.iter().map(|r| r.value.as_ref().unwrap().len()).collect();
             assert_eq!(sizes, [limit - AROUND, 5, limit - AROUND, 5], "{name}");
         }
@@ -230,7 +230,7 @@ fn records_larger_than_any_buffer_come_through_whole() {
     let limits = [("fetch.message.max.bytes", "100000"), ("receive.message.max.bytes", "200000000")];
     for partition in [0, 1] {
         let reader = broker.reader(&limits);
-        reader.assign(&topic, &[(partition, Offset::Beginning)]);
+        reader.assign(&topic, &[(partition, Offset::Offset(0))]);
         let read = reader.to_end();
         let sizes: Vec<_> = read.iter().map(|r| r.value.as_ref().map(Vec::len)).collect();
         let wanted: Vec<_> = sent[partition as usize].iter().map(|value| Some(value.len())).collect();

@@ -149,7 +149,7 @@ fn a_topic_made_again_begins_anew() {
     (0..20).for_each(|n| writer.send(send(&topic, n % 2, b"old")));
     writer.offsets();
     let reader = broker.reader(&[("topic.metadata.propagation.max.ms", "0")]);
-    reader.assign(&topic, &[(0, Offset::Beginning)]);
+    reader.assign(&topic, &[(0, Offset::Offset(0))]);
     assert_eq!(reader.to_end().len(), 10);
     delete(&broker, &topic).unwrap();
     // Who still reads it is told.
@@ -178,7 +178,7 @@ fn a_topic_made_again_begins_anew() {
     let writer = broker.writer(&[]);
     writer.send(send(&topic, 0, b"new"));
     assert_eq!(writer.offsets(), [0]);
-    let values: Vec<_> = broker.read(&topic, 0, Offset::Beginning).into_iter().map(|r| r.value).collect();
+    let values: Vec<_> = broker.read(&topic, 0, Offset::Offset(0)).into_iter().map(|r| r.value).collect();
     assert_eq!(values, [Some(b"new".to_vec())]);
-    assert_eq!(broker.read(&topic, 1, Offset::Beginning), []);
+    assert_eq!(broker.read(&topic, 1, Offset::Offset(0)), []);
 }
