@@ -7,6 +7,9 @@ use rdkafka::Offset;
 
 use crate::support::{Record, Target, broker, send};
 
+/// Settings of librdkafka.
+type Settings = &'static [(&'static str, &'static str)];
+
 const PARTITIONS: i32 = 6;
 /// Records of one producer for one partition.
 const EACH: usize = 1500;
@@ -20,7 +23,7 @@ fn origin(record: &Record) -> (usize, usize) {
 }
 
 /// Writes to every partition in turn, and gives the offset of each record by partition.
-fn write(broker: &Target, topic: &str, producer: usize, settings: &[(&str, &str)]) -> Vec<Vec<i64>> {
+fn write(broker: &Target, topic: &str, producer: usize, settings: Settings) -> Vec<Vec<i64>> {
     let writer = broker.writer(settings);
     let padding = "x".repeat(producer * 50);
     for n in 0..EACH {
@@ -51,7 +54,7 @@ fn check(read: &[Record], told: &[Vec<Vec<i64>>], partition: i32) {
 fn every_record_is_read_once_and_in_order() {
     let broker = broker();
     let topic = broker.topic("parallel", PARTITIONS, &[]);
-    let producers: [&[(&str, &str)]; 4] = [
+    let producers: [Settings; 4] = [
         &[("acks", "all"), ("linger.ms", "0"), ("batch.num.messages", "10")],
         &[("acks", "1"), ("compression.codec", "lz4")],
         &[("enable.idempotence", "true"), ("linger.ms", "20")],
@@ -59,7 +62,7 @@ fn every_record_is_read_once_and_in_order() {
     ];
     // The first reads all, the others share the partitions; the last has little room in each reply.
     let all: Vec<i32> = (0..PARTITIONS).collect();
-    let consumers: [(&[i32], &[(&str, &str)]); 4] = [
+    let consumers: [(&[i32], Settings); 4] = [
         (&all, &[]),
         (&all[..2], &[("fetch.min.bytes", "10000")]),
         (&all[2..4], &[("fetch.wait.max.ms", "500")]),
