@@ -110,10 +110,11 @@ pub async fn put_aside(log_dir: &LogDir, dir: &Path, name: &str, topic_id: Uuid)
     log_dir.disk.sync_dir(&log_dir.path).await
 }
 
-/// Stops a shard: takes no more appends, waits until all that was appended is flushed, and leaves the logs as
-/// Kafka would. Gives where each log ends.
+/// Stops a shard: takes no more appends, waits a little for logs that are being opened and until all that was
+/// appended is flushed, and leaves the logs as Kafka would. Gives where each log ends.
 pub async fn stop_shard(shard: &Rc<Shard>) -> io::Result<Vec<(String, i32, i64)>> {
     shard.begin_stop();
+    shard.all_opened().await;
     shard.settled().await;
     if let Some(failure) = shard.log_dir.failure() {
         return Err(io::Error::other(failure));

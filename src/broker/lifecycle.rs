@@ -17,6 +17,9 @@ use crate::reactor::Class;
 use crate::reactor::sync::either;
 use crate::wire::error::ErrorCode;
 
+/// How long a stop waits for partitions that are being opened.
+const STOP_PATIENCE: Duration = Duration::from_secs(1);
+
 /// A partition as it is to be served.
 #[derive(Clone, Debug)]
 pub struct PartitionSpec {
@@ -68,8 +71,8 @@ impl Shard {
         });
     }
 
-    /// Opens the folder, or gives up where the node stops before that is done: what is left undone then is what a
-    /// crash at that moment would leave, and the stop is not a clean one.
+    /// Opens the folder, or gives up where the node stops and that is not soon done: what is left undone then is
+    /// what a crash at that moment would leave, and the stop is not a clean one.
     async fn open_unless_stopped(
         self: Rc<Shard>,
         replica: &Replica,
@@ -79,11 +82,13 @@ impl Shard {
         let mut opened = None;
         let open = async {
             let _permit = self.upkeep.acquire(1).await;
-            if !self.is_stopping() {
-                opened = Some(self.open_folder(replica, spec, before).await);
-            }
+            opened = Some(self.open_folder(replica, spec, before).await);
         };
-        either(open, self.stop_begun()).await;
+        let stop = async {
+            self.stop_begun().await;
+            self.reactor.sleep(STOP_PATIENCE).await;
+        };
+        either(open, stop).await;
         opened
     }
 

@@ -12,5 +12,6 @@
 mod alone;
 mod bench;
 mod records;
+mod serve;
 mod support;
 mod topics;
