@@ -8,6 +8,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::executor::Executor;
+use super::lock::Locks;
 use super::net::{self, Accepted, Listener, Receiver, Sender};
 use super::start::StopLine;
 use super::{Disk, clock};
@@ -40,12 +41,13 @@ impl Core {
         spec: &CoreSpec,
         executor: Rc<Executor>,
         stop: Arc<StopLine>,
+        locks: Arc<Locks>,
     ) -> Rc<Core> {
         let made = Rc::new(Core {
             core,
             cores,
             pool: Pool::in_huge_pages(spec.memory),
-            disk: Disk::new(executor.ring.clone()),
+            disk: Disk::new(executor.ring.clone(), locks),
             executor,
             stop: Bell::default(),
             chance: RefCell::new(Chance { bytes: [0; 32], left: 0 }),

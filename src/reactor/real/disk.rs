@@ -1,16 +1,17 @@
 //! Directories and whole small files, run on helper threads beside the core.
 
-use std::cell::RefCell;
-use std::ffi::OsStr;
+use std::cell::Cell;
 use std::fs;
-use std::io::{self, Read, Write};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::io::{self, Write};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::sync::Arc;
 
 use super::beside::beside;
 use super::file::{File, failed};
+use super::lock::{self, Locks};
 use super::ring::Ring;
 use crate::limits::BLOCK;
 use crate::reactor::{DirEntry, DiskReport};
@@ -23,13 +24,15 @@ pub struct Disk {
 
 struct Inner {
     ring: Rc<Ring>,
-    /// Locked files, held until the core ends.
-    locks: RefCell<Vec<OwnedFd>>,
+    /// What this node has locked.
+    locks: Arc<Locks>,
+    /// How many of them the ring holds.
+    held: Cell<usize>,
 }
 
 impl Disk {
-    pub(super) fn new(ring: Rc<Ring>) -> Disk {
-        Disk { inner: Rc::new(Inner { ring, locks: RefCell::default() }) }
+    pub(super) fn new(ring: Rc<Ring>, locks: Arc<Locks>) -> Disk {
+        Disk { inner: Rc::new(Inner { ring, locks, held: Cell::new(0) }) }
     }
 
     /// See [`crate::reactor::Disk::examine`].
@@ -40,8 +43,18 @@ impl Disk {
     /// See [`crate::reactor::Disk::lock`].
     pub async fn lock(&self, path: &Path) -> io::Result<()> {
         let path = path.to_owned();
-        let fd = beside(move || lock(&path)).await?;
-        self.inner.locks.borrow_mut().push(fd);
+        let fd = beside(move || lock::lock(&path)).await?;
+        self.inner.locks.add(fd);
+        self.hold_locks()
+    }
+
+    /// Has the ring hold the node's locks before it is given a file: see [`super::lock`].
+    fn hold_locks(&self) -> io::Result<()> {
+        let held = &self.inner.held;
+        for lock in self.inner.locks.since(held.get()) {
+            self.inner.ring.hold(&lock, held.get())?;
+            held.set(held.get() + 1);
+        }
         Ok(())
     }
 
@@ -96,6 +109,7 @@ impl Disk {
 
     /// See [`crate::reactor::Disk::open`].
     pub async fn open(&self, path: &Path, create: bool) -> io::Result<Rc<File>> {
+        self.hold_locks()?;
         let fd = on_path("opening", path, move |p| open(p, create)).await?;
         Ok(Rc::new(File::new(fd, path.to_owned(), self.inner.ring.clone())))
     }
@@ -160,46 +174,4 @@ fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     fs::rename(&beside, path)?;
     let dir = path.parent().filter(|p| *p != Path::new("")).unwrap_or(Path::new("."));
     fs::File::open(dir)?.sync_all()
-}
-
-/// Locks by fcntl, as Kafka does, so that neither broker opens a folder that the other one holds; but for this
-/// open file, not for the process, so that two nodes of one process shut each other out too.
-fn lock(path: &Path) -> io::Result<OwnedFd> {
-    let mut file = fs::OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(path)
-        .map_err(|e| failed("opening", path, e))?;
-    // SAFETY: an all-zero flock covers the whole file.
-    let mut range: libc::flock = unsafe { std::mem::zeroed() };
-    range.l_type = libc::F_WRLCK as i16;
-    range.l_whence = libc::SEEK_SET as i16;
-    // SAFETY: the descriptor is open and `range` is our own.
-    if unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_SETLK, &range) } < 0 {
-        let error = io::Error::last_os_error();
-        if !matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::EACCES)) {
-            return Err(failed("locking", path, error));
-        }
-        // SAFETY: as above; the call tells who holds the lock, where it is a process.
-        unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_GETLK, &mut range) };
-        let mut holder = String::new();
-        let _ = file.read_to_string(&mut holder);
-        let holder = match (range.l_pid, holder.trim().parse::<u32>()) {
-            (pid, _) if pid > 0 => format!("process {pid}"),
-            (_, Ok(pid)) => format!("process {pid}"),
-            _ => "another process".to_owned(),
-        };
-        let folder = path.parent().and_then(Path::to_str).or(path.to_str()).unwrap_or_default();
-        let message = format!(
-            "{folder} is in use by another broker ({holder} holds the lock on {}): stop that broker, or give this one \
-             a folder of its own (--data-dir, or log.dirs in the file)",
-            path.file_name().map(OsStr::display).map(|name| name.to_string()).unwrap_or_default()
-        );
-        return Err(io::Error::new(io::ErrorKind::ResourceBusy, message));
-    }
-    file.set_len(0)?;
-    writeln!(file, "{}", std::process::id())?;
-    Ok(file.into())
 }

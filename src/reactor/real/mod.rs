@@ -14,6 +14,7 @@ mod disk;
 mod examine;
 mod executor;
 mod file;
+mod lock;
 mod net;
 mod operation;
 mod ring;

@@ -24,6 +24,9 @@ const NOBODY: u64 = u64::MAX;
 /// The user data of the poll of the bell.
 const BELL: u64 = u64::MAX - 1;
 
+/// How many files a ring can hold.
+const HELD: usize = 8;
+
 /// One core's ring.
 pub(super) struct Ring {
     uring: RefCell<IoUring>,
@@ -135,6 +138,20 @@ impl Ring {
     /// What ends a wait from another thread when it is written.
     pub(super) fn bell(&self) -> io::Result<OwnedFd> {
         self.bell.try_clone()
+    }
+
+    /// Has the kernel hold an open file, the `number`th of this ring, until the last operation of the ring has ended,
+    /// also when the process has ended before. Kernels let go of a dead process's descriptors at once, but not of
+    /// what its rings hold.
+    pub(super) fn hold(&self, file: &impl AsRawFd, number: usize) -> io::Result<()> {
+        let uring = self.uring.borrow();
+        if number == 0 {
+            uring.submitter().register_files(&[-1; HELD])?;
+        }
+        match uring.submitter().register_files_update(number as u32, &[file.as_raw_fd()])? {
+            1 => Ok(()),
+            _ => Err(io::Error::other(format!("a ring holds no more than {HELD} files"))),
+        }
     }
 
     /// Whether the kernel can shorten a file through the ring (6.9).
@@ -303,6 +320,9 @@ impl Ring {
         while self.slots.borrow().len() > 0 {
             self.wait(None);
         }
+        // What it holds goes with the core, and not some time later with the ring. An error says that it holds
+        // nothing.
+        let _ = self.uring.borrow().submitter().unregister_files();
     }
 }
 

@@ -11,6 +11,7 @@ use std::thread;
 
 use super::core::Core;
 use super::executor::Executor;
+use super::lock::Locks;
 use crate::reactor::bus::RemoteWaker;
 use crate::reactor::{CoreMain, CoreSpec, Reactor};
 
@@ -39,23 +40,30 @@ impl StopLine {
     }
 }
 
+/// What a node's cores have in common.
+#[derive(Clone)]
+struct Shared {
+    stop: Arc<StopLine>,
+    locks: Arc<Locks>,
+}
+
 /// Runs a node: one thread for each core, named `ottla-<core>`. Returns when every core's main function has
 /// ended, or at once with an error if one core cannot be set up; then none has run.
 ///
 /// A panic on any core ends the process.
 pub fn run(cores: Vec<(CoreSpec, CoreMain)>) -> io::Result<()> {
     let count = cores.len();
-    let stop = StopLine::new(count);
-    listen_for_signals(&stop)?;
+    let shared = Shared { stop: StopLine::new(count), locks: Arc::default() };
+    listen_for_signals(&shared.stop)?;
     let (ready, all_ready) = mpsc::channel();
     let mut go = Vec::new();
     let mut threads = Vec::new();
     for (core, (spec, main)) in cores.into_iter().enumerate() {
         let (say_go, told) = mpsc::channel::<()>();
-        let (ready, stop) = (ready.clone(), stop.clone());
+        let (ready, shared) = (ready.clone(), shared.clone());
         let thread = thread::Builder::new()
             .name(format!("ottla-{core}"))
-            .spawn(move || run_core(core, count, spec, main, stop, ready, told))?;
+            .spawn(move || run_core(core, count, spec, main, shared, ready, told))?;
         threads.push(thread);
         go.push(say_go);
     }
@@ -85,7 +93,7 @@ fn run_core(
     cores: usize,
     spec: CoreSpec,
     main: CoreMain,
-    stop: Arc<StopLine>,
+    shared: Shared,
     ready: Readiness,
     told: mpsc::Receiver<()>,
 ) {
@@ -96,7 +104,7 @@ fn run_core(
     };
     drop(ready.send((core, Ok(()))));
     drop(ready);
-    let reactor = Core::new(core, cores, &spec, executor.clone(), stop);
+    let reactor = Core::new(core, cores, &spec, executor.clone(), shared.stop, shared.locks);
     if told.recv().is_ok() {
         let run = catch_unwind(AssertUnwindSafe(|| executor.run(main(Reactor::Real(reactor)))));
         if let Err(payload) = run {
