@@ -11,7 +11,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::call::{Caller, Responder};
-use super::messages::{ProduceCall, ProducePart, ShardReply, ShardRequest, ToCore};
+use super::messages::{ProduceCall, ProducePart, ProducePartReply, ShardReply, ShardRequest, ToCore};
 use super::metadata_log::{METADATA_LOG, encode};
 use super::shard::Shard;
 use crate::controller::{Answer, Controller, Image, Refusal};
@@ -201,10 +201,7 @@ impl ControllerShell {
         };
         match &replies[0] {
             reply if reply.error == ErrorCode::NONE => Ok(reply.base_offset),
-            reply => {
-                let why = reply.message.as_deref().unwrap_or_default();
-                Err(Refusal::new(reply.error, format!("the metadata log takes no records: {why}")))
-            }
+            reply => Err(not_committed(reply)),
         }
     }
 
@@ -230,5 +227,30 @@ impl ControllerShell {
         seen[core] = seen[core].max(Some(version));
         drop(seen);
         self.seen_more.ring();
+    }
+}
+
+/// What a command is told whose records the metadata log did not take. Who no longer leads that log is no longer the
+/// controller, and clients ask again.
+fn not_committed(reply: &ProducePartReply) -> Refusal {
+    let error = match reply.error {
+        ErrorCode::NOT_LEADER_OR_FOLLOWER => ErrorCode::NOT_CONTROLLER,
+        error => error,
+    };
+    let why = reply.message.as_deref().unwrap_or_default();
+    Refusal::new(error, format!("the metadata log takes no records: {why}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_stops_is_no_controller() {
+        let told = |error| not_committed(&ProducePartReply::failed(error, Some("why".to_string())));
+        let stopping = told(ErrorCode::NOT_LEADER_OR_FOLLOWER);
+        assert_eq!(stopping.error, ErrorCode::NOT_CONTROLLER);
+        assert_eq!(stopping.message, "the metadata log takes no records: why");
+        assert_eq!(told(ErrorCode::KAFKA_STORAGE_ERROR).error, ErrorCode::KAFKA_STORAGE_ERROR);
     }
 }

@@ -1,7 +1,7 @@
 //! What tests that run a broker share: a folder, an address, and `ottla serve` as a process that can be killed.
 #![allow(dead_code, reason = "each test uses a part of it")]
 
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
@@ -51,6 +51,8 @@ pub struct Broker {
     folder: Folder,
     arguments: Vec<String>,
     process: Option<Child>,
+    /// How long the log was when it was begun.
+    begun_at: usize,
 }
 
 impl Broker {
@@ -65,7 +67,7 @@ impl Broker {
     pub fn with(folder: Folder, address: String, mut arguments: Vec<String>) -> Broker {
         let cores = std::thread::available_parallelism().map_or(1, usize::from).min(2);
         arguments.extend(["--cores".to_string(), cores.to_string()]);
-        Broker { address, folder, arguments, process: None }
+        Broker { address, folder, arguments, process: None, begun_at: 0 }
     }
 
     /// A broker that serves.
@@ -79,6 +81,7 @@ impl Broker {
     /// Begins it, and does not wait.
     pub fn begin(&mut self) {
         assert!(self.process.is_none(), "it runs");
+        self.begun_at = self.log().len();
         let log = std::fs::File::options().create(true).append(true).open(self.folder.0.join("log")).unwrap();
         let process = Command::new(OTTLA)
             .args(["serve", "--data-dir"])
@@ -92,10 +95,11 @@ impl Broker {
         self.process = Some(process);
     }
 
-    /// Waits until it serves.
+    /// Waits until it says that it serves. (A connection would say less: for a moment after a kill the old
+    /// process's socket still takes some.)
     pub fn wait(&mut self) {
         let deadline = Instant::now() + PATIENCE;
-        while TcpStream::connect(&self.address).is_err() {
+        while !self.log()[self.begun_at..].contains("Ready.") {
             let ended = self.process.as_mut().expect("it was begun").try_wait().unwrap();
             assert!(ended.is_none(), "ottla serve ended with {ended:?}: {}", self.log());
             assert!(Instant::now() < deadline, "ottla serve did not start in time: {}", self.log());

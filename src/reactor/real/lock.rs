@@ -9,7 +9,7 @@
 
 use std::ffi::OsStr;
 use std::fs;
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Seek, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -72,6 +72,7 @@ pub(super) fn lock(path: &Path) -> io::Result<OwnedFd> {
         thread::sleep(LOOK);
     }
     file.set_len(0)?;
+    file.rewind()?;
     let own = std::process::id();
     writeln!(file, "{own} {}", started(own).unwrap_or_default())?;
     Ok(file.into())
@@ -104,8 +105,7 @@ fn try_lock(file: &mut fs::File) -> io::Result<Option<Holder>> {
         return Ok(Some(Holder { pid: u32::try_from(range.l_pid).ok(), started: None }));
     }
     let mut text = String::new();
-    let mut from_the_start: &fs::File = file;
-    io::Seek::rewind(&mut from_the_start)?;
+    file.rewind()?;
     // What is no text names nobody.
     let _ = file.read_to_string(&mut text);
     let mut words = text.split_whitespace();
@@ -215,7 +215,7 @@ mod tests {
             drop(held);
             waits.join().unwrap()
         });
-        assert!(path.is_locked());
+        assert_eq!(lock(&path.0).unwrap_err().to_string(), refusal, "the lock says whose it is");
         drop(second);
         assert!(!path.is_locked());
     }

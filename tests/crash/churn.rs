@@ -1,0 +1,183 @@
+//! Topics that come and go while the broker is killed.
+
+use std::collections::BTreeMap;
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Wake};
+use std::thread::{self, Thread};
+use std::time::{Duration, Instant};
+
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::RDKafkaErrorCode;
+
+use crate::ledger::{Journal, Ledger, Place};
+use crate::writers::{config, producer, send};
+use crate::{Chance, PATIENCE, wait_on};
+
+/// How many topics there are at most.
+const TOPICS: usize = 6;
+
+/// Creates and deletes topics, and knows which have to be there.
+pub struct Churn<'a> {
+    address: String,
+    ledger: &'a Ledger,
+    journal: Arc<Journal>,
+    chance: Mutex<Chance>,
+    /// The partitions of each topic that was acknowledged to be there, none for one that was acknowledged to be
+    /// gone. What is under way is not in it.
+    known: Mutex<BTreeMap<String, Option<i32>>>,
+    looker: BaseConsumer,
+}
+
+impl<'a> Churn<'a> {
+    pub fn new(address: &str, ledger: &'a Ledger, seed: u64) -> Churn<'a> {
+        let (address, journal) = (address.to_string(), ledger.journal(500));
+        let looker = config(&address).create().unwrap();
+        let chance = Mutex::new(Chance::new(!seed));
+        Churn { address, ledger, journal, chance, known: Mutex::default(), looker }
+    }
+
+    /// Creates, writes to and deletes topics until it is to stop.
+    pub fn run(&self, stop: &AtomicBool) {
+        let mut there: Vec<(usize, String)> = Vec::new();
+        let roll = |bound| self.chance.lock().unwrap().below(bound);
+        let mut next = 0;
+        while !stop.load(Relaxed) {
+            thread::sleep(Duration::from_millis(roll(300)));
+            let mut name = None;
+            if there.len() == TOPICS || (!there.is_empty() && roll(3) == 0) {
+                let (number, old) = there.swap_remove(roll(there.len() as u64) as usize);
+                self.delete(number, &old);
+                name = Some(old).filter(|_| roll(2) == 0);
+            }
+            let name = name.unwrap_or_else(|| {
+                next += 1;
+                format!("extra-{next}")
+            });
+            let number = self.create(&name, 1 + roll(4) as i32);
+            let partitions = self.known.lock().unwrap()[&name].expect("it was created");
+            // Another one for each topic: librdkafka goes on with what it knows of one of the same name.
+            let producer = producer(&self.address, self.journal.clone(), &[("linger.ms", "2")]);
+            for n in 0..roll(30) {
+                send(&producer, &name, Place { topic: number, partition: n as i32 % partitions });
+            }
+            let deadline = Instant::now() + PATIENCE;
+            while self.journal.open() > 0 {
+                wait_on(deadline, || format!("nothing is acknowledged in {name}"));
+                producer.poll(Duration::from_millis(5));
+            }
+            there.push((number, name));
+        }
+    }
+
+    fn create(&self, name: &str, partitions: i32) -> usize {
+        self.known.lock().unwrap().remove(name);
+        create(&self.address, name, partitions, &[]);
+        self.known.lock().unwrap().insert(name.to_string(), Some(partitions));
+        self.ledger.topic(name, partitions)
+    }
+
+    fn delete(&self, number: usize, name: &str) {
+        self.known.lock().unwrap().remove(name);
+        self.ledger.delete(number);
+        until_done(|| {
+            let deleted = wait(admin(&self.address).delete_topics(&[name], &options()));
+            // Deleted by a request that was not answered.
+            settled(deleted, RDKafkaErrorCode::UnknownTopicOrPartition)
+        });
+        self.known.lock().unwrap().insert(name.to_string(), None);
+    }
+
+    /// Whether the topics that were acknowledged are there, and no others that were acknowledged to be gone.
+    pub fn check(&self) {
+        // While this is held, nothing that is known can begin to change.
+        let known = self.known.lock().unwrap();
+        let metadata = until_some(|| self.looker.fetch_metadata(None, Duration::from_secs(1)).ok());
+        let partitions =
+            metadata.topics().iter().map(|topic| (topic.name(), topic.partitions().len() as i32));
+        let there: BTreeMap<&str, i32> = partitions.collect();
+        for (name, wanted) in known.iter() {
+            assert_eq!(there.get(name.as_str()), wanted.as_ref(), "partitions of {name}");
+        }
+    }
+}
+
+fn admin(address: &str) -> AdminClient<DefaultClientContext> {
+    config(address).create().unwrap()
+}
+
+fn options() -> AdminOptions {
+    let second = Some(Duration::from_secs(1));
+    AdminOptions::new().request_timeout(second).operation_timeout(second)
+}
+
+/// Creates a topic, however often it takes.
+pub fn create(address: &str, name: &str, partitions: i32, settings: &[(&str, &str)]) {
+    let mut topic = NewTopic::new(name, partitions, TopicReplication::Fixed(1));
+    for (key, value) in settings {
+        topic = topic.set(key, value);
+    }
+    until_done(|| {
+        let created = wait(admin(address).create_topics([&topic], &options()));
+        // Created by a request that was not answered.
+        settled(created, RDKafkaErrorCode::TopicAlreadyExists)
+    });
+}
+
+type Answer = Result<Vec<Result<String, (String, RDKafkaErrorCode)>>, rdkafka::error::KafkaError>;
+
+/// Whether the broker has done what it was asked, now or before.
+fn settled(answer: Answer, before: RDKafkaErrorCode) -> bool {
+    let Ok(mut answers) = answer else { return false };
+    match answers.remove(0) {
+        Ok(_) => true,
+        Err((_, error)) if error == before => true,
+        Err((name, error)) => {
+            let is_passing = matches!(
+                error,
+                RDKafkaErrorCode::RequestTimedOut
+                    | RDKafkaErrorCode::OperationTimedOut
+                    | RDKafkaErrorCode::BrokerTransportFailure
+                    | RDKafkaErrorCode::NotController
+            );
+            assert!(is_passing, "{name}: {error}");
+            false
+        }
+    }
+}
+
+fn until_done(mut once: impl FnMut() -> bool) {
+    until_some(|| once().then_some(()));
+}
+
+/// Tries again until it gives something.
+pub fn until_some<T>(mut once: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(found) = once() {
+            return found;
+        }
+        wait_on(deadline, || "the broker gives no answer".to_string());
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+fn wait<F: Future>(future: F) -> F::Output {
+    struct Unpark(Thread);
+    impl Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+    let waker = Arc::new(Unpark(thread::current())).into();
+    let mut future = pin!(future);
+    loop {
+        match future.as_mut().poll(&mut Context::from_waker(&waker)) {
+            Poll::Ready(output) => return output,
+            Poll::Pending => thread::park(),
+        }
+    }
+}
