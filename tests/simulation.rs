@@ -1,68 +1,110 @@
 //! The broker's own code under the simulated clock, network and disk.
 //!
-//! `OTTLA_SEEDS=2000 cargo test --test simulation` runs that many seeds (300 otherwise), and
-//! `OTTLA_SEED=17 cargo test --test simulation` replays one and leaves its trace in `target/simulation-17.txt`.
+//! `OTTLA_SEEDS=2000 cargo test --test simulation` runs that many seeds of each workload, and
+//! `OTTLA_SEED=17 cargo test --test simulation shard` replays one and leaves its trace in `target/shard-17.txt`.
 
 #![allow(clippy::disallowed_methods, reason = "a test runs outside of the seam")]
 
+use std::fmt::Debug;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use ottla::sim::storage;
-
-const SEEDS: u64 = 300;
+use ottla::sim::{node, storage};
 
 fn number(name: &str) -> Option<u64> {
     let value = std::env::var(name).ok()?;
     Some(value.parse().unwrap_or_else(|_| panic!("{name} is '{value}'; it takes a number")))
 }
 
-#[test]
-fn nothing_acknowledged_is_lost_and_nothing_comes_back_from_the_dead() {
-    if let Some(seed) = number("OTTLA_SEED") {
-        return replay(seed);
+/// A workload, and its report.
+struct Workload<R: 'static> {
+    name: &'static str,
+    /// How many seeds are run where nobody says.
+    seeds: u64,
+    run: fn(u64) -> R,
+    run_traced: fn(u64, usize, &dyn Fn(&str)) -> R,
+    add: fn(&mut R, &R),
+}
+
+impl<R: Debug + Default + Send> Workload<R> {
+    /// Runs many seeds; gives how many and the sum of their reports, or none where one seed was replayed.
+    fn explore(&self) -> Option<(u64, R)> {
+        if let Some(seed) = number("OTTLA_SEED") {
+            self.replay(seed);
+            return None;
+        }
+        let seeds = number("OTTLA_SEEDS").unwrap_or(self.seeds);
+        let first = number("OTTLA_FIRST_SEED").unwrap_or(0);
+        let (failed, sum) = (Mutex::new(Vec::new()), Mutex::new(R::default()));
+        let next = AtomicU64::new(first);
+        let work = || {
+            loop {
+                let seed = next.fetch_add(1, Ordering::Relaxed);
+                if seed >= first + seeds {
+                    return;
+                }
+                match std::panic::catch_unwind(|| (self.run)(seed)) {
+                    Ok(report) => (self.add)(&mut sum.lock().unwrap(), &report),
+                    Err(_) => failed.lock().unwrap().push(seed),
+                }
+            }
+        };
+        std::thread::scope(|scope| {
+            for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
+                scope.spawn(work);
+            }
+        });
+        let (mut failed, sum) = (failed.into_inner().unwrap(), sum.into_inner().unwrap());
+        failed.sort_unstable();
+        println!("{}: {seeds} seeds: {sum:?}", self.name);
+        assert!(
+            failed.is_empty(),
+            "{} of {seeds} seeds failed: {:?}; replay the first: OTTLA_SEED={} cargo test --test simulation {}",
+            failed.len(),
+            &failed[..failed.len().min(20)],
+            failed[0],
+            self.name
+        );
+        Some((seeds, sum))
     }
-    let seeds = number("OTTLA_SEEDS").unwrap_or(SEEDS);
-    let first = number("OTTLA_FIRST_SEED").unwrap_or(0);
-    let (failed, sum) = (Mutex::new(Vec::new()), Mutex::new(storage::Report::default()));
-    let next = AtomicU64::new(first);
-    let run = || {
-        loop {
-            let seed = next.fetch_add(1, Ordering::Relaxed);
-            if seed >= first + seeds {
-                return;
-            }
-            match std::panic::catch_unwind(|| storage::run(seed)) {
-                Ok(report) => sum.lock().unwrap().add(&report),
-                Err(_) => failed.lock().unwrap().push(seed),
-            }
-        }
+
+    fn replay(&self, seed: u64) {
+        let log = tracing_subscriber::fmt().without_time().with_writer(std::io::stderr).finish();
+        let path = format!("{}/target/{}-{seed}.txt", env!("CARGO_MANIFEST_DIR"), self.name);
+        let keep = |trace: &str| {
+            std::fs::write(&path, trace).unwrap_or_else(|error| panic!("{path}: {error}"));
+            println!("{} lines of trace in {path}", trace.lines().count());
+        };
+        let report = tracing::subscriber::with_default(log, || (self.run_traced)(seed, 5_000_000, &keep));
+        println!("{} {seed}: {report:?}", self.name);
+    }
+}
+
+#[test]
+fn shard_loses_nothing_acknowledged_and_nothing_comes_back_from_the_dead() {
+    let workload = Workload {
+        name: "shard",
+        seeds: 300,
+        run: storage::run,
+        run_traced: |seed, lines, keep| storage::run_traced(seed, lines, keep),
+        add: storage::Report::add,
     };
-    std::thread::scope(|scope| {
-        for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
-            scope.spawn(run);
-        }
-    });
-    let (mut failed, sum) = (failed.into_inner().unwrap(), sum.into_inner().unwrap());
-    failed.sort_unstable();
-    println!("{seeds} seeds: {sum:?}");
-    assert!(
-        failed.is_empty(),
-        "{} of {seeds} seeds failed: {:?}; replay the first with OTTLA_SEED={} cargo test --test simulation",
-        failed.len(),
-        &failed[..failed.len().min(20)],
-        failed[0]
-    );
+    let Some((seeds, sum)) = workload.explore() else { return };
     assert!(sum.acknowledged > seeds && sum.consumed > seeds, "the runs did something: {sum:?}");
     assert!(sum.power_losses > seeds && sum.kills > 0 && sum.stops > 0 && sum.disk_failures > 0, "{sum:?}");
 }
 
-fn replay(seed: u64) {
-    tracing_subscriber::fmt().without_time().with_writer(std::io::stderr).init();
-    let path = format!("{}/target/simulation-{seed}.txt", env!("CARGO_MANIFEST_DIR"));
-    let report = storage::run_traced(seed, 5_000_000, |trace| {
-        std::fs::write(&path, trace).unwrap_or_else(|error| panic!("{path}: {error}"));
-        println!("{} lines of trace in {path}", trace.lines().count());
-    });
-    println!("seed {seed}: {report:?}");
+#[test]
+fn node_keeps_what_its_clients_were_told() {
+    let workload = Workload {
+        name: "node",
+        seeds: 60,
+        run: node::run,
+        run_traced: |seed, lines, keep| node::run_traced(seed, lines, keep),
+        add: node::Report::add,
+    };
+    let Some((seeds, sum)) = workload.explore() else { return };
+    assert!(sum.acknowledged > seeds && sum.consumed > seeds, "the runs did something: {sum:?}");
+    assert!(sum.topics_created > seeds && sum.topics_deleted > 0 && sum.producer_ids > seeds, "{sum:?}");
+    assert!(sum.power_losses > seeds && sum.kills > 0 && sum.stops > 0 && sum.disk_failures > 0, "{sum:?}");
 }

@@ -350,7 +350,8 @@ impl<'a> Opener<'a> {
         if unfinished == 0 {
             return Ok(None);
         }
-        let chunk = self.reactor.pool().chunk(Share::Background, BLOCK).await;
+        // It stays until the first append, and so must not be of the share that recovery itself waits for.
+        let chunk = self.reactor.pool().chunk(Share::Tail, BLOCK).await;
         let chunk = file.read_at(chunk, end - unfinished as u64).await?;
         Ok(Some(chunk.slice(0..unfinished)))
     }
