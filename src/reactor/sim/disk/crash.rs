@@ -15,7 +15,6 @@ impl DiskState {
 
     /// The process or the machine goes down. Gives lines for the trace.
     pub fn crash(&mut self, kind: CrashKind) -> Vec<String> {
-        self.locks.clear();
         self.stalled_until = 0;
         let mut operations: Vec<_> = std::mem::take(&mut self.operations).into_iter().collect();
         self.rng.shuffle(&mut operations);
@@ -25,6 +24,8 @@ impl DiskState {
             self.interrupt(id, operation, kind);
         }
         self.options = options;
+        // Whoever held a lock is gone, and so is he whose call for one was under way.
+        self.locks.clear();
         let mut lines = Vec::new();
         if kind == CrashKind::Power {
             self.read_only = false;
