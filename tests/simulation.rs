@@ -16,13 +16,16 @@ fn number(name: &str) -> Option<u64> {
     Some(value.parse().unwrap_or_else(|_| panic!("{name} is '{value}'; it takes a number")))
 }
 
+/// Runs a seed, keeps so many lines of its trace and hands them on when it ends, however it ends.
+type RunTraced<R> = fn(u64, usize, &dyn Fn(&str)) -> R;
+
 /// A workload, and its report.
 struct Workload<R: 'static> {
     name: &'static str,
     /// How many seeds are run where nobody says.
     seeds: u64,
     run: fn(u64) -> R,
-    run_traced: fn(u64, usize, &dyn Fn(&str)) -> R,
+    run_traced: RunTraced<R>,
     add: fn(&mut R, &R),
 }
 
