@@ -147,6 +147,7 @@ impl Shard {
         for write in writes {
             write.await?;
         }
+        self.marks.round_written();
         Ok(Some(Round { targets, flush }))
     }
 

@@ -107,7 +107,12 @@ impl Shard {
             clean: before.clean,
             accept_loss: before.accept_loss,
         };
-        Opener::new(&self.reactor, &self.log_dir, &request).open().await
+        let opened = Opener::new(&self.reactor, &self.log_dir, &request).open().await?;
+        let end = opened.log.next_offset();
+        if before.mark.is_some_and(|mark| end < mark) {
+            self.marks.lower(replica.id, end).await?;
+        }
+        Ok(opened)
     }
 
     /// A folder of this name that belongs to another topic (one that was deleted while the broker was down, and

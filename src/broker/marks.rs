@@ -10,7 +10,7 @@ use super::messages::PartitionId;
 use crate::collections::Map;
 use crate::limits::BLOCK;
 use crate::log::marks::{MarkWriter, Snapshot, read_file};
-use crate::reactor::sync::{Bell, Completion};
+use crate::reactor::sync::{Bell, Completion, Semaphore};
 use crate::reactor::{Disk, File, Reactor, Share};
 
 const PREFIX: &str = "stable-ends-";
@@ -75,10 +75,16 @@ pub struct MarkFiles {
     shared_flush: bool,
     writer: RefCell<MarkWriter>,
     file: RefCell<File>,
+    /// Held by who begins the next generation.
+    turn: Semaphore,
     /// Whether the next generation is being begun.
     busy: Cell<bool>,
     /// Rung when the file is full.
     full: Bell,
+    /// Whether a round is writing to the file.
+    in_round: Cell<bool>,
+    /// Rung when it has.
+    round_written: Bell,
 }
 
 impl MarkFiles {
@@ -100,8 +106,11 @@ impl MarkFiles {
             shared_flush,
             writer: RefCell::new(writer),
             file: RefCell::new(file),
+            turn: Semaphore::new(1),
             busy: Cell::new(false),
             full: Bell::default(),
+            in_round: Cell::new(false),
+            round_written: Bell::default(),
         })
     }
 
@@ -127,7 +136,6 @@ impl MarkFiles {
         }
         let mut writer = self.writer.borrow_mut();
         if writer.is_full() {
-            self.busy.set(true);
             self.full.ring();
             return;
         }
@@ -139,6 +147,7 @@ impl MarkFiles {
         let (position, blocks) = writer.take_blocks();
         blocks.iter().for_each(|block| chunk.append(block));
         writes.push(self.file.borrow().write_at(chunk.freeze(), position));
+        self.in_round.set(true);
         // The file was written whole and flushed when its generation began. Where flushes are not shared, the
         // marks are left to be flushed by the system: they may lag.
         if self.shared_flush {
@@ -146,27 +155,65 @@ impl MarkFiles {
         }
     }
 
+    /// The writes of the round have finished, those to the file of marks too.
+    pub fn round_written(&self) {
+        self.in_round.set(false);
+        self.round_written.ring();
+    }
+
     /// Begins a new generation each time the file is full.
     pub async fn turn_over(&self) -> io::Result<()> {
         loop {
             let full = self.full.notified();
-            if !self.busy.get() {
+            if !self.writer.borrow().is_full() {
                 full.await;
                 continue;
             }
-            let snapshot = self.writer.borrow_mut().next_generation();
-            let file = loop {
-                match write_snapshot(&self.reactor, &self.log_dir, &snapshot).await {
-                    // The marks may lag until there is room again.
-                    Err(error) if error.kind() == io::ErrorKind::StorageFull => {
-                        self.reactor.sleep(AGAIN).await;
-                    }
-                    written => break written?,
+            match self.begin_generation().await {
+                // The marks may lag until there is room again.
+                Err(error) if error.kind() == io::ErrorKind::StorageFull => {
+                    self.reactor.sleep(AGAIN).await;
                 }
-            };
-            self.file.replace(file);
-            self.busy.set(false);
+                begun => begun?,
+            }
         }
+    }
+
+    /// Lowers the mark of a partition whose loss was accepted, durably: it must not lead when the log goes on
+    /// below it, and other than a mark that rises, it may not come later.
+    pub async fn lower(&self, id: PartitionId, offset: i64) -> io::Result<()> {
+        self.set(id, offset);
+        self.begin_generation().await
+    }
+
+    /// Leaves all marks on disk, exact, when nothing is appended any more.
+    pub async fn finish(&self) -> io::Result<()> {
+        self.begin_generation().await
+    }
+
+    /// Writes all marks as they are to the other of the two files, durably.
+    async fn begin_generation(&self) -> io::Result<()> {
+        let _turn = self.turn.acquire(1).await;
+        self.busy.set(true);
+        // The file after the next is this one again: no write of a round may still be under way in it then.
+        loop {
+            let round_written = self.round_written.notified();
+            if !self.in_round.get() {
+                break;
+            }
+            round_written.await;
+        }
+        let snapshot = self.writer.borrow_mut().next_generation();
+        let written = write_snapshot(&self.reactor, &self.log_dir, &snapshot).await;
+        self.busy.set(false);
+        match written {
+            Ok(file) => drop(self.file.replace(file)),
+            Err(error) => {
+                self.writer.borrow_mut().give_generation_up();
+                return Err(error);
+            }
+        }
+        Ok(())
     }
 }
 

@@ -1,6 +1,6 @@
 //! Opening a partition's folder: what is there, what of it stands, and making sure that the rest stays down.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -96,6 +96,8 @@ struct Scanned {
     scan: Scan,
     size: u64,
     end: End,
+    /// Whether a clean stop has left it: then nothing lies behind its last batch.
+    closed: bool,
 }
 
 impl<'a> Opener<'a> {
@@ -112,14 +114,18 @@ impl<'a> Opener<'a> {
             return Ok(self.make().await?);
         }
         let epochs = self.read_epochs().await?;
-        let last = found.len() - 1;
-        let first_to_scan = match self.request.clean {
-            true => last,
-            false => found.iter().position(|segment| !segment.indexed).unwrap_or(last),
-        };
+        let mut first_to_scan = found.iter().position(|segment| !segment.indexed).unwrap_or(found.len() - 1);
+        // The end of the segment before tells whether what follows does follow: names of files of one round come in
+        // any order.
+        let with_one_before = first_to_scan > 0 && !self.request.clean;
+        first_to_scan -= usize::from(with_one_before);
+        let (mut scanned, beyond) = self.scan_from(&found[first_to_scan..], &epochs).await?;
+        if with_one_before && scanned.len() > 1 {
+            scanned.remove(0);
+            first_to_scan += 1;
+        }
         let mut segments: Vec<Segment> =
             found[..first_to_scan].iter().map(|f| Segment::finished(f.base_offset, f.size)).collect();
-        let (scanned, beyond) = self.scan_from(&found[first_to_scan..], &epochs).await?;
         let newest = scanned.last().expect("the last segment is always scanned");
         self.judge(newest)?;
         let next_offset = newest.scan.next_offset();
@@ -160,12 +166,14 @@ impl<'a> Opener<'a> {
                 found.insert(base_offset, Found { base_offset, size: entry.len, indexed: false });
             }
         }
-        for entry in &entries {
-            if let Some((base_offset, Kind::Index)) = segment::parse_name(&entry.name)
-                && let Some(segment) = found.get_mut(&base_offset)
-            {
-                segment.indexed = true;
-            }
+        // A deletion that a crash cut short may leave one of the two.
+        let named = |wanted: Kind| {
+            let names = entries.iter().filter_map(|entry| segment::parse_name(&entry.name));
+            names.filter(move |(_, kind)| *kind == wanted).map(|(base, _)| base).collect::<BTreeSet<_>>()
+        };
+        let (offsets, times) = (named(Kind::Index), named(Kind::TimeIndex));
+        for (base, segment) in &mut found {
+            segment.indexed = offsets.contains(base) && times.contains(base);
         }
         Ok(found.into_values().collect())
     }
@@ -216,24 +224,36 @@ impl<'a> Opener<'a> {
                 Some(before) => before.scan.epoch(),
                 None => epochs.at(segment.base_offset - 1).unwrap_or(-1),
             };
-            scanned.push(self.scan(segment, epoch).await?);
+            scanned.push(self.scan(segment, epoch, i + 1 == found.len()).await?);
         }
         Ok((scanned, Vec::new()))
     }
 
     /// Scans one segment to its end.
-    async fn scan(&self, found: &Found, epoch: i32) -> io::Result<Scanned> {
+    async fn scan(&self, found: &Found, epoch: i32, is_last: bool) -> io::Result<Scanned> {
         let interval = self.request.config.index_interval_bytes;
         let file = self.log_dir.disk.open(&self.path(found.base_offset), false).await?;
-        let mut scan = match self.trusted_index(found).await {
-            Some(index) => Scan::resume(found.base_offset, index, interval),
-            None => Scan::new(found.base_offset, epoch, self.request.mark.unwrap_or(0), interval),
-        };
+        let index = self.trusted_index(found, is_last).await;
+        let closed = index.is_some();
+        if let Some(index) = index {
+            let mut scan = Scan::resume(found.base_offset, index, self.request.mark, interval);
+            let end = self.feed(&mut scan, &file, found.size).await?;
+            if scan.position() == found.size {
+                return Ok(Scanned { file, scan, size: found.size, end, closed });
+            }
+            // Perhaps it is the index that is damaged: all of the segment is read.
+        }
+        let mut scan = Scan::new(found.base_offset, epoch, self.request.mark, interval);
+        let end = self.feed(&mut scan, &file, found.size).await?;
+        Ok(Scanned { file, scan, size: found.size, end, closed })
+    }
+
+    async fn feed(&self, scan: &mut Scan, file: &File, size: u64) -> io::Result<End> {
         let mut wanted = READ;
         loop {
             let from = scan.position() - scan.position() % BLOCK64;
             let skip = (scan.position() - from) as usize;
-            let left = found.size - scan.position();
+            let left = size - scan.position();
             let len = (skip as u64 + left.min(wanted as u64)).max(1) as usize;
             let chunk = self.reactor.pool().chunk(Share::Background, len).await;
             let chunk = file.read_at(chunk, from).await?;
@@ -241,14 +261,15 @@ impl<'a> Opener<'a> {
             let bytes = &bytes[..bytes.len().min(left as usize)];
             match scan.feed(bytes, left) {
                 Progress::Needs(more) => wanted = more.max(READ),
-                Progress::Ended(end) => return Ok(Scanned { file, scan, size: found.size, end }),
+                Progress::Ended(end) => return Ok(end),
             }
         }
     }
 
-    /// The index of a segment that was stopped cleanly.
-    async fn trusted_index(&self, found: &Found) -> Option<SegmentIndex> {
-        if !self.request.clean || !found.indexed {
+    /// The index of a segment that was finished, or left by a clean stop.
+    async fn trusted_index(&self, found: &Found, is_last: bool) -> Option<SegmentIndex> {
+        // The index of the last segment is out of date after a crash.
+        if !found.indexed || is_last && !self.request.clean {
             return None;
         }
         let disk = &self.log_dir.disk;
@@ -262,26 +283,30 @@ impl<'a> Opener<'a> {
     /// Whether the log may end where the scan ended.
     fn judge(&self, newest: &Scanned) -> Result<(), OpenError> {
         let why = match &newest.end {
-            End::Clean if self.request.clean && newest.scan.position() != newest.size => {
-                "zeros in the middle"
-            }
+            End::Clean if newest.closed && newest.scan.position() != newest.size => "zeros in the middle",
             End::Clean => "nothing but zeros or the file's end",
             End::Broken(why) => why.as_str(),
         };
         let (path, position) = (self.path(newest.scan.base_offset()), newest.scan.position());
         let place = format!("{} at position {position}: {why}", path.display());
-        self.refuse_loss(newest.scan.next_offset(), &place)
+        let end = newest.scan.next_offset();
+        if newest.closed && newest.scan.position() != newest.size && verdict(end, self.request.mark).is_ok() {
+            return self.refuse(end, format!("the records from offset {end} on"), &place);
+        }
+        self.refuse_loss(end, &place)
     }
 
     fn refuse_loss(&self, end_offset: i64, place: &str) -> Result<(), OpenError> {
         let Err(damage) = verdict(end_offset, self.request.mark) else { return Ok(()) };
-        let (end, mark) = (damage.end_offset, damage.mark);
+        let records = format!("the records from offset {end_offset} to {}", damage.mark - 1);
+        self.refuse(end_offset, records, place)
+    }
+
+    fn refuse(&self, end: i64, records: String, place: &str) -> Result<(), OpenError> {
         let name = self.request.dir.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let what = format!(
-            "{name}: the records from offset {end} to {} were durable and are damaged or gone ({place}). Nothing \
-             was changed. Restore the files from a copy; or, to go on without these records, start once with \
-             --accept-loss {name}",
-            mark - 1
+            "{name}: {records} were durable and are damaged or gone ({place}). Nothing was changed. Restore the files \
+             from a copy; or, to go on without these records, start once with --accept-loss {name}"
         );
         if self.request.accept_loss {
             tracing::warn!("{what}. The loss is accepted by --accept-loss: the log goes on at offset {end}");

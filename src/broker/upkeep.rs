@@ -109,8 +109,11 @@ impl Shard {
         if due == Some(true)
             && let Err(error) = self.expire(&replica).await
             && !replica.gone.get()
+            && error.kind() != io::ErrorKind::StorageFull
         {
-            tracing::error!("{}: old segments could not be deleted: {error}", replica.name());
+            // Deletions that come later must not leave a gap behind what is still there.
+            self.fail(&format!("{}: old segments could not be deleted", replica.name()), &error);
+            return;
         }
         replica.online(|online| online.upkeep = false);
         drop(permit);
@@ -126,6 +129,10 @@ impl Shard {
         let (Some(false), Some(size), Some((offsets, times))) = (growing, size, indexes) else {
             return Ok(());
         };
+        // One that was rolled by its age has no file before its first append.
+        if size == 0 && replica.online(|online| !online.files.contains_key(&base)) == Some(true) {
+            self.make_segment_file(replica, base).await?;
+        }
         let file = self.segment_file(replica, base).await?;
         file.truncate(size).await?;
         file.flush().await?;
@@ -158,6 +165,14 @@ impl Shard {
         if expired.is_empty() {
             return Ok(());
         }
+        // The log's first file alone says at which offset it goes on. It may still be to be made.
+        let unmade = replica.online(|online| {
+            let first = online.partition.log.segments().nth(expired.len()).filter(|s| !s.is_finished());
+            first.map(|first| first.base_offset).filter(|base| !online.files.contains_key(base))
+        });
+        if let Some(base) = unmade.flatten() {
+            self.make_segment_file(replica, base).await?;
+        }
         replica.online(|online| {
             online.partition.log.drop_segments(&expired);
             expired.iter().for_each(|base| drop(online.files.remove(base)));
@@ -168,8 +183,10 @@ impl Shard {
             for kind in [Kind::Index, Kind::TimeIndex, Kind::TxnIndex, Kind::Snapshot, Kind::Log] {
                 remove_if_there(&self.log_dir, &segment::file(&replica.dir, *base, kind)).await?;
             }
+            // Each for itself: a loss of power must not bring an older segment back without those behind it.
+            self.log_dir.disk.sync_dir(&replica.dir).await?;
         }
-        self.log_dir.disk.sync_dir(&replica.dir).await
+        Ok(())
     }
 
     /// The file of a segment: the one that is open, or opened anew.
@@ -296,6 +313,7 @@ impl Shard {
         if let Some(failure) = self.log_dir.failure() {
             return Err(io::Error::other(failure));
         }
+        self.marks.finish().await?;
         // Their segments were not looked at to the end, or are damaged: a next start that took the folder for clean
         // would not look either.
         if let Some(first) = left_out.first() {

@@ -51,6 +51,11 @@ impl SegmentIndex {
         self.offsets.last().map_or(0, |entry| u64::from(entry.position))
     }
 
+    /// The last offset of the last indexed batch.
+    pub fn last_offset(&self, base_offset: i64) -> Option<i64> {
+        self.offsets.last().map(|entry| base_offset + i64::from(entry.relative_offset))
+    }
+
     /// Counts a batch that was appended to the segment of this base offset.
     pub fn on_batch(&mut self, base_offset: i64, batch: &BatchPlace, interval: u64) {
         let relative = |offset: i64| u32::try_from(offset - base_offset).unwrap_or(u32::MAX);

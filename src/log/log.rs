@@ -445,7 +445,8 @@ impl Log {
         }
         let active = self.active().base_offset;
         let mut size = self.size();
-        for segment in self.segments.values().filter(|s| s.base_offset < active && s.is_finished()) {
+        // Oldest first and without a gap: one that is not finished yet holds back those behind it.
+        for segment in self.segments.values().take_while(|s| s.base_offset < active && s.is_finished()) {
             let too_much =
                 self.config.retention_bytes >= 0 && size - segment.size >= self.config.retention_bytes as u64;
             let too_old = self.config.retention_ms >= 0 && {
@@ -524,4 +525,25 @@ fn read_memory(
         }
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn retention_leaves_no_gap_behind_a_segment_that_is_not_finished() {
+        let segments = || {
+            let active = Segment::active(30, Tail::new(0, None), SegmentIndex::default(), 0);
+            vec![Segment::finished(10, 100), Segment::finished(20, 100), active]
+        };
+        let config = LogConfig { retention_bytes: 0, retention_ms: -1, ..LogConfig::default() };
+        let log = |first| {
+            let segments = std::iter::once(first).chain(segments()).collect();
+            Log::new(segments, 0, 30, Epochs::default(), config.clone())
+        };
+        assert_eq!(log(Segment::finished(0, 100)).expired(0), Ok(vec![0, 10, 20]));
+        let unfinished = Segment::scanned(0, 100, SegmentIndex::default());
+        assert_eq!(log(unfinished).expired(0), Ok(vec![]));
+    }
 }

@@ -148,6 +148,14 @@ impl MarkWriter {
         self.snapshot()
     }
 
+    /// The generation that was begun could not be written. The next one goes to the same file, before any block
+    /// is written to the other, which is the only one that is whole.
+    pub fn give_generation_up(&mut self) {
+        self.generation -= 1;
+        self.changed = self.marks.keys().copied().collect();
+        self.next = self.blocks;
+    }
+
     fn snapshot(&mut self) -> Snapshot {
         self.changed.clear();
         let mut all: Vec<_> = self.marks.iter().map(|(id, offset)| (*id, *offset)).collect();
@@ -286,6 +294,9 @@ mod tests {
                 writer.take_blocks();
             }
         }
+        assert_eq!(writer.next_generation().generation, 3);
+        writer.give_generation_up();
+        assert!(writer.is_dirty() && writer.is_full(), "nothing goes to the file of generation 2 any more");
         assert_eq!(writer.next_generation().generation, 3);
     }
 }

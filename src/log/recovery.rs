@@ -39,8 +39,10 @@ pub struct Scan {
     position: u64,
     next_offset: i64,
     epoch: i32,
-    /// What lies before this offset was durable before the crash.
-    mark: i64,
+    /// What lies before this offset was durable before the crash. A mark is where a batch ends.
+    mark: Option<i64>,
+    /// The last offset that the first batch must have.
+    first_ends_at: Option<i64>,
     /// Where that ends in the file.
     durable: u64,
     /// The index of the batches that stand.
@@ -55,9 +57,10 @@ const LARGEST: usize = 1 << 30;
 impl Scan {
     /// A scan of the segment that begins at `base_offset`. Batches of an epoch before `epoch` do not stand. What
     /// lies before the offset `mark` was durable before.
-    pub fn new(base_offset: i64, epoch: i32, mark: i64, index_interval: u64) -> Scan {
+    pub fn new(base_offset: i64, epoch: i32, mark: Option<i64>, index_interval: u64) -> Scan {
         Scan {
             mark,
+            first_ends_at: None,
             durable: 0,
             base_offset,
             interval: index_interval,
@@ -70,9 +73,17 @@ impl Scan {
     }
 
     /// A scan that goes on behind what an index that can be trusted knows, for a log that was stopped cleanly.
-    pub fn resume(base_offset: i64, index: SegmentIndex, index_interval: u64) -> Scan {
+    /// All of it was durable.
+    pub fn resume(base_offset: i64, index: SegmentIndex, mark: Option<i64>, index_interval: u64) -> Scan {
         let position = index.last_position();
-        Scan { position, index, ..Scan::new(base_offset, i32::MIN, i64::MAX, index_interval) }
+        let first_ends_at = index.last_offset(base_offset);
+        Scan {
+            position,
+            durable: u64::MAX,
+            index,
+            first_ends_at,
+            ..Scan::new(base_offset, i32::MIN, mark, index_interval)
+        }
     }
 
     /// The segment's base offset.
@@ -87,7 +98,7 @@ impl Scan {
 
     /// The bytes that stand, but that no flush is known to have covered.
     pub fn doubtful(&self) -> std::ops::Range<u64> {
-        self.durable..self.position
+        self.durable.min(self.position)..self.position
     }
 
     /// The offset that the next batch has at least.
@@ -139,6 +150,15 @@ impl Scan {
             let (found, wanted) = (header.base_offset, self.next_offset);
             return Err(format!("offset {found} stands where {wanted} or a later one should"));
         }
+        let ends_at = header.base_offset + i64::from(header.last_offset_delta);
+        if let Some(wanted) = self.first_ends_at.take()
+            && wanted != ends_at
+        {
+            return Err(format!("offset {ends_at} ends the batch that is indexed to end at {wanted}"));
+        }
+        if let Some(mark) = self.mark.filter(|mark| self.next_offset < *mark && *mark <= ends_at) {
+            return Err(format!("offset {ends_at} is passed by the batch that should reach to {}", mark - 1));
+        }
         if header.leader_epoch < self.epoch {
             let (found, before) = (header.leader_epoch, self.epoch);
             return Err(format!("leader epoch {found} comes after {before}"));
@@ -151,8 +171,8 @@ impl Scan {
         self.epoch = header.leader_epoch;
         self.next_offset = place.last_offset + 1;
         self.position += place.size;
-        if self.next_offset <= self.mark {
-            self.durable = self.position;
+        if self.mark.is_some_and(|mark| self.next_offset <= mark) {
+            self.durable = self.durable.max(self.position);
         }
         Ok(())
     }
@@ -176,5 +196,76 @@ pub fn verdict(end_offset: i64, mark: Option<i64>) -> Result<(), Damage> {
     match mark {
         Some(mark) if end_offset < mark => Err(Damage { end_offset, mark }),
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::batch::{BatchBuilder, BatchMut};
+
+    /// Batches of these base offsets, of one record each.
+    fn log(offsets: &[i64]) -> Vec<u8> {
+        let batch = |offset: &i64| {
+            let mut builder = BatchBuilder::new();
+            builder.append(0, None, Some(b"value"), &[]);
+            let mut bytes = builder.build().unwrap();
+            BatchMut::first(&mut bytes).unwrap().set_base_offset(*offset);
+            bytes
+        };
+        offsets.iter().flat_map(batch).collect()
+    }
+
+    fn end(mut scan: Scan, bytes: &[u8]) -> (i64, bool) {
+        let position = scan.position() as usize;
+        match scan.feed(&bytes[position..], (bytes.len() - position) as u64) {
+            Progress::Ended(end) => (scan.next_offset(), end == End::Clean),
+            needs => panic!("it has all bytes: {needs:?}"),
+        }
+    }
+
+    #[test]
+    fn an_offset_that_falls_ends_the_log_and_one_that_jumps_does_not() {
+        let scan = || Scan::new(5, -1, None, 4096);
+        assert_eq!(end(scan(), &log(&[5, 6, 9])), (10, true));
+        assert_eq!(end(scan(), &log(&[5, 6, 5])), (7, false));
+        assert_eq!(end(scan(), &log(&[4])), (5, false));
+    }
+
+    #[test]
+    fn no_batch_jumps_over_the_mark() {
+        // The offset lies outside the checksum: one that rotted must not pass for the end of what was durable.
+        let scan = |mark| Scan::new(5, -1, Some(mark), 4096);
+        assert_eq!(end(scan(8), &log(&[5, 6, 7, 9])), (10, true));
+        assert_eq!(end(scan(8), &log(&[5, 6, 9])), (7, false));
+        assert_eq!(end(scan(8), &log(&[5, 6, 7 + 64])), (7, false));
+        assert_eq!(end(scan(5), &log(&[6])), (7, true));
+    }
+
+    #[test]
+    fn what_stands_above_the_mark_is_doubtful() {
+        let bytes = log(&[0, 1, 2]);
+        let third = bytes.len() as u64 / 3;
+        let mut scan = Scan::new(0, -1, Some(2), 4096);
+        scan.feed(&bytes, bytes.len() as u64);
+        assert_eq!(scan.doubtful(), 2 * third..3 * third);
+        let mut unmarked = Scan::new(0, -1, None, 4096);
+        unmarked.feed(&bytes, bytes.len() as u64);
+        assert_eq!(unmarked.doubtful(), 0..3 * third);
+    }
+
+    #[test]
+    fn a_scan_goes_on_where_the_index_ends_and_nothing_else_stands_there() {
+        let bytes = log(&[0, 1, 2, 3]);
+        let mut scan = Scan::new(0, -1, None, 100);
+        scan.feed(&bytes, bytes.len() as u64);
+        let index = scan.index.clone();
+        assert!(index.last_position() > 0);
+        let resume = || Scan::resume(0, index.clone(), Some(4), 100);
+        assert_eq!(end(resume(), &bytes), (4, true));
+        assert_eq!(resume().doubtful(), resume().position()..resume().position());
+        let mut moved = bytes.clone();
+        BatchMut::first(&mut moved[index.last_position() as usize..]).unwrap().set_base_offset(1);
+        assert!(!end(resume(), &moved).1);
     }
 }
