@@ -60,7 +60,9 @@ impl DiskControl {
 
     /// Fails the `nth` operation of a kind to end from now on (1 is the next) with `EIO`.
     pub fn fail_nth(&self, kind: IoKind, nth: u64) {
-        self.state.borrow_mut().fail_at.push((kind, nth));
+        let mut state = self.state.borrow_mut();
+        state.fail_at.push((kind, nth));
+        state.troubled = true;
     }
 
     /// Fails everything with `EIO`, or no longer.
@@ -68,11 +70,18 @@ impl DiskControl {
         self.state.borrow_mut().broken = broken;
     }
 
+    /// Whether something that was asked to fail has not done so yet, or did and the disk was not mended since.
+    pub fn has_trouble(&self) -> bool {
+        let state = self.state.borrow();
+        state.broken || state.troubled
+    }
+
     /// Nothing fails any more of what was asked to.
     pub fn mend(&self) {
         let mut state = self.state.borrow_mut();
         state.broken = false;
         state.fail_at.clear();
+        state.troubled = false;
     }
 
     /// Whether its journal could not be written, so that nothing can be changed until the machine starts anew.

@@ -47,6 +47,8 @@ pub(in crate::reactor::sim) struct DiskState {
     pub(super) finished_writes: u64,
     pub(super) stalled_until: u64,
     pub(super) fail_at: Vec<(IoKind, u64)>,
+    /// Something was asked to fail since the disk was last mended.
+    pub(super) troubled: bool,
     pub(super) broken: bool,
     /// The journal could not be written: nothing is changed any more until the machine starts anew.
     pub(super) read_only: bool,
@@ -94,6 +96,7 @@ impl DiskState {
             finished_writes: 0,
             stalled_until: 0,
             fail_at: Vec::new(),
+            troubled: false,
             broken: false,
             read_only: false,
             flips: Vec::new(),

@@ -1,0 +1,161 @@
+//! Producers and consumers, and the batches that they exchange.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::known::Entry;
+use super::{PATIENCE, Pace, Run, log_start};
+use crate::broker::call::Responder;
+use crate::broker::messages::{
+    FetchCall, FetchPart, PartitionId, ProduceCall, ProducePart, ShardReply, ShardRequest, WatchCall,
+};
+use crate::broker::shard::Shard;
+use crate::reactor::sync::completion;
+use crate::reactor::{Class, Reactor};
+use crate::wire::batch::{Batch, BatchBuilder};
+use crate::wire::error::ErrorCode;
+
+impl Run {
+    /// Producers and consumers, for the rest of this life.
+    pub(super) fn work(self: &Rc<Run>, reactor: &Reactor, shard: &Rc<Shard>, pace: Pace) {
+        for _ in 0..1 + self.draw(4) {
+            let producer = self.next_producer.replace(self.next_producer.get() + 1);
+            let (run, core, shard) = (self.clone(), reactor.clone(), shard.clone());
+            reactor.spawn(Class::Request, async move { run.produce(core, shard, producer, pace).await });
+        }
+        for id in &self.partitions {
+            let (run, core, shard, id) = (self.clone(), reactor.clone(), shard.clone(), *id);
+            reactor.spawn(Class::Fetch, async move { run.consume(core, shard, id).await });
+        }
+    }
+
+    async fn produce(self: Rc<Run>, reactor: Reactor, shard: Rc<Shard>, producer: u32, pace: Pace) {
+        let (large, pipelined) = (self.draw(4) == 0, self.draw(2) == 0);
+        for number in 0.. {
+            let id = self.partitions[self.draw(self.partitions.len() as u64) as usize];
+            let entry = Entry { producer, number, records: 1 + self.draw(5) as u32 };
+            let size = if large { self.draw(30_000) } else { self.draw(600) } as usize;
+            let timestamp = if self.stamped { reactor.wall_clock_ms() } else { 0 };
+            let batch = make_batch(entry, size, timestamp);
+            self.known.borrow_mut().entry(id.partition).or_default().sends(entry);
+            let (completer, answer) = completion();
+            let deadline = reactor.now() + PATIENCE;
+            let call = ProduceCall { acks: -1, deadline, parts: vec![ProducePart { id, batch }] };
+            shard.handle(ShardRequest::Produce(call), Responder::Local(completer));
+            let run = self.clone();
+            let told = async move {
+                let ShardReply::Produce(replies) = answer.await else {
+                    panic!("a produce is answered as one")
+                };
+                if replies[0].error == ErrorCode::NONE {
+                    let at = replies[0].base_offset;
+                    run.world.note(&format!("acknowledged: {id:?} {at} {entry:?}"));
+                    run.known.borrow_mut().entry(id.partition).or_default().is_told(at, entry);
+                    run.report.borrow_mut().acknowledged += 1;
+                }
+            };
+            if pipelined {
+                reactor.spawn(Class::Request, told);
+            } else {
+                told.await;
+            }
+            if pipelined || self.draw(3) == 0 || pace.wait > Duration::from_millis(10) {
+                let wait = self.draw(pace.wait.as_micros() as u64);
+                reactor.sleep(Duration::from_micros(wait)).await;
+            }
+        }
+    }
+
+    async fn consume(self: Rc<Run>, reactor: Reactor, shard: Rc<Shard>, id: PartitionId) {
+        let end = shard.replica(id).and_then(|r| r.online(|o| o.partition.high_watermark())).unwrap_or(0);
+        let mut offset = if self.draw(2) == 0 { end } else { log_start(&shard, id) };
+        loop {
+            let batches = match read(&shard, id, offset, 1 + self.draw(200_000) as usize).await {
+                Ok(batches) => batches,
+                Err(ErrorCode::OFFSET_OUT_OF_RANGE) if offset < log_start(&shard, id) => {
+                    offset = log_start(&shard, id);
+                    continue;
+                }
+                Err(ErrorCode::OFFSET_OUT_OF_RANGE) => {
+                    panic!("seed {}: {id:?}: offset {offset} was there", self.world.seed())
+                }
+                Err(_) => return,
+            };
+            for (at, entry) in &batches {
+                offset = at + i64::from(entry.records);
+                let before = self.known.borrow_mut().entry(id.partition).or_default().is_told(*at, *entry);
+                assert!(
+                    before.is_none_or(|before| before == *entry),
+                    "seed {}: offset {at}",
+                    self.world.seed()
+                );
+                self.report.borrow_mut().consumed += 1;
+            }
+            if batches.is_empty() {
+                let (completer, woken) = completion();
+                let call =
+                    WatchCall { parts: vec![(id, offset)], bytes: 1, deadline: reactor.now() + PATIENCE };
+                shard.handle(ShardRequest::Watch(call), Responder::Local(completer));
+                woken.await;
+            }
+            if self.draw(4) == 0 {
+                reactor.sleep(Duration::from_micros(self.draw(20_000))).await;
+            }
+        }
+    }
+}
+
+/// Reads the whole batches that a fetch gives.
+pub(super) async fn read(
+    shard: &Rc<Shard>,
+    id: PartitionId,
+    offset: i64,
+    max: usize,
+) -> Result<Vec<(i64, Entry)>, ErrorCode> {
+    let part = FetchPart { id, offset, max_bytes: max, current_leader_epoch: -1, last_fetched_epoch: -1 };
+    let call = FetchCall { read_committed: false, max_bytes: max, parts: vec![part] };
+    let (completer, answer) = completion();
+    shard.handle(ShardRequest::Fetch(call), Responder::Local(completer));
+    let ShardReply::Fetch(mut replies) = answer.await else { panic!("a fetch is answered as one") };
+    let reply = replies.remove(0);
+    if reply.error != ErrorCode::NONE {
+        return Err(reply.error);
+    }
+    let bytes = reply.records.concat();
+    let mut batches = Vec::new();
+    let mut rest = &bytes[..];
+    while let Ok(batch) = Batch::first(rest) {
+        batch.check().expect("what is served has its checksum");
+        assert!(batch.last_offset() >= offset, "a fetch begins with the batch that holds the offset");
+        assert!(batch.last_offset() < reply.high_watermark, "nothing is served past the high watermark");
+        batches.push((batch.base_offset(), entry_of(&batch)));
+        rest = &rest[batch.bytes().len()..];
+    }
+    assert!(!batches.is_empty() || bytes.is_empty(), "a fetch gives at least one whole batch");
+    assert!(
+        !batches.is_empty() || offset == reply.high_watermark,
+        "{id:?}: a fetch gives what there is from offset {offset} on, up to {}",
+        reply.high_watermark
+    );
+    Ok(batches)
+}
+
+fn make_batch(entry: Entry, size: usize, timestamp: i64) -> Bytes {
+    let mut builder = BatchBuilder::new();
+    let key = [entry.producer.to_be_bytes(), entry.number.to_be_bytes()].concat();
+    let value = vec![entry.number as u8; size / entry.records as usize];
+    for _ in 0..entry.records {
+        builder.append(timestamp, Some(&key), Some(&value), &[]);
+    }
+    Bytes::from(builder.build().expect("an uncompressed batch can be built"))
+}
+
+fn entry_of(batch: &Batch<'_>) -> Entry {
+    let records = batch.open(1 << 30).expect("the workload's batches open");
+    let first = records.iter().next().expect("the workload's batches have records").expect("and whole ones");
+    let key = first.key.expect("the workload's records have keys");
+    let number = |at: usize| u32::from_be_bytes(key[at..at + 4].try_into().expect("four bytes"));
+    Entry { producer: number(0), number: number(4), records: batch.count() as u32 }
+}

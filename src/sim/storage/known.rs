@@ -1,0 +1,100 @@
+//! What clients were told of one partition, and the check of a log against it.
+
+use std::collections::BTreeMap;
+
+/// A batch as it lies in a log: who wrote it, which of his it is, and how many records it has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Entry {
+    pub producer: u32,
+    pub number: u32,
+    pub records: u32,
+}
+
+/// What is known of one partition.
+#[derive(Default)]
+pub struct Known {
+    /// Acknowledged, or seen by a consumer or an earlier recovery: must be there.
+    certain: BTreeMap<i64, Entry>,
+    /// Sent, and not found missing by a recovery since: may be there.
+    sent: BTreeMap<(u32, u32), u32>,
+    /// Where the log started when it was last checked.
+    start: i64,
+    /// What was certain and was deleted by retention. A crash may bring it back, as it was.
+    retired: BTreeMap<i64, Entry>,
+    /// All that was ever sent.
+    ever: BTreeMap<(u32, u32), u32>,
+    /// The latest start that the log ever had.
+    latest_start: i64,
+}
+
+/// What a check found that nobody had been told of.
+pub struct News {
+    pub unacknowledged: u64,
+    pub start_moved: bool,
+}
+
+impl Known {
+    /// A producer sends this.
+    pub fn sends(&mut self, entry: Entry) {
+        self.sent.insert((entry.producer, entry.number), entry.records);
+        self.ever.insert((entry.producer, entry.number), entry.records);
+    }
+
+    /// Somebody was told that this is there. Gives what he had been told before.
+    pub fn is_told(&mut self, offset: i64, entry: Entry) -> Option<Entry> {
+        self.certain.insert(offset, entry)
+    }
+
+    /// Where the last of what must be there ends.
+    pub fn certain_end(&self) -> i64 {
+        self.certain.last_key_value().map_or(self.start, |(at, entry)| at + i64::from(entry.records))
+    }
+
+    /// What lies from this offset on is lost, and that was accepted.
+    pub fn lose_from(&mut self, offset: i64) {
+        self.certain.split_off(&offset);
+        self.retired.split_off(&offset);
+        self.latest_start = self.latest_start.min(offset);
+        let kept: Vec<_> = self.certain.values().map(|entry| (entry.producer, entry.number)).collect();
+        self.sent.retain(|sent, _| kept.contains(sent));
+    }
+
+    /// Holds a log that was read from its start to its end against what is known, while nobody appends.
+    /// From here on all that was found is certain, and what was sent but not found is dead.
+    pub fn check(&mut self, start: i64, found: BTreeMap<i64, Entry>, place: &str) -> News {
+        let certain = self.certain.split_off(&start);
+        self.retired.extend(std::mem::replace(&mut self.certain, certain));
+        for (offset, entry) in &self.certain {
+            assert_eq!(found.get(offset), Some(entry), "{place}, offset {offset}");
+        }
+        for (offset, entry) in self.retired.range(start..) {
+            assert_eq!(
+                found.get(offset),
+                Some(entry),
+                "{place}, offset {offset}, which was deleted and came back"
+            );
+        }
+        let (mut next, mut last) = (start, BTreeMap::new());
+        for (offset, entry) in &found {
+            let Entry { producer, number, records } = *entry;
+            assert_eq!(*offset, next, "{place}: offsets follow one another");
+            next += i64::from(records);
+            let may_be_there = if *offset < self.latest_start { &self.ever } else { &self.sent };
+            assert_eq!(
+                may_be_there.get(&(producer, number)),
+                Some(&records),
+                "{place}, offset {offset}: {entry:?} was never sent, or had been cut off"
+            );
+            let before = last.insert(producer, number);
+            assert!(before.is_none_or(|before| before < number), "{place}: {entry:?} comes after {before:?}");
+        }
+        self.latest_start = self.latest_start.max(start);
+        let news = News {
+            unacknowledged: found.keys().filter(|offset| !self.certain.contains_key(offset)).count() as u64,
+            start_moved: start > std::mem::replace(&mut self.start, start),
+        };
+        self.sent = found.values().map(|e| ((e.producer, e.number), e.records)).collect();
+        self.certain = found;
+        news
+    }
+}
