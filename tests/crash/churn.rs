@@ -1,6 +1,7 @@
 //! Topics that come and go while the broker is killed.
 
 use std::collections::BTreeMap;
+use std::fmt::Debug;
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
@@ -11,7 +12,7 @@ use std::time::{Duration, Instant};
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::RDKafkaErrorCode;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
 use crate::ledger::{Journal, Ledger, Place};
 use crate::writers::{config, producer, send};
@@ -95,7 +96,7 @@ impl<'a> Churn<'a> {
     pub fn check(&self) {
         // While this is held, nothing that is known can begin to change.
         let known = self.known.lock().unwrap();
-        let metadata = until_some(|| self.looker.fetch_metadata(None, Duration::from_secs(1)).ok());
+        let metadata = until_done(|| self.looker.fetch_metadata(None, Duration::from_secs(1)));
         let partitions =
             metadata.topics().iter().map(|topic| (topic.name(), topic.partitions().len() as i32));
         let there: BTreeMap<&str, i32> = partitions.collect();
@@ -127,14 +128,13 @@ pub fn create(address: &str, name: &str, partitions: i32, settings: &[(&str, &st
     });
 }
 
-type Answer = Result<Vec<Result<String, (String, RDKafkaErrorCode)>>, rdkafka::error::KafkaError>;
+type Answer = Result<Vec<Result<String, (String, RDKafkaErrorCode)>>, KafkaError>;
 
 /// Whether the broker has done what it was asked, now or before.
-fn settled(answer: Answer, before: RDKafkaErrorCode) -> bool {
-    let Ok(mut answers) = answer else { return false };
-    match answers.remove(0) {
-        Ok(_) => true,
-        Err((_, error)) if error == before => true,
+fn settled(answer: Answer, before: RDKafkaErrorCode) -> Result<(), KafkaError> {
+    match answer?.remove(0) {
+        Ok(_) => Ok(()),
+        Err((_, error)) if error == before => Ok(()),
         Err((name, error)) => {
             let is_passing = matches!(
                 error,
@@ -144,23 +144,19 @@ fn settled(answer: Answer, before: RDKafkaErrorCode) -> bool {
                     | RDKafkaErrorCode::NotController
             );
             assert!(is_passing, "{name}: {error}");
-            false
+            Err(KafkaError::AdminOp(error))
         }
     }
 }
 
-fn until_done(mut once: impl FnMut() -> bool) {
-    until_some(|| once().then_some(()));
-}
-
-/// Tries again until it gives something.
-pub fn until_some<T>(mut once: impl FnMut() -> Option<T>) -> T {
+/// Tries again until it succeeds.
+pub fn until_done<T, E: Debug>(mut once: impl FnMut() -> Result<T, E>) -> T {
     let deadline = Instant::now() + PATIENCE;
     loop {
-        if let Some(found) = once() {
-            return found;
+        match once() {
+            Ok(done) => return done,
+            Err(error) => wait_on(deadline, || format!("it failed for too long: {error:?}")),
         }
-        wait_on(deadline, || "the broker gives no answer".to_string());
         thread::sleep(Duration::from_millis(20));
     }
 }

@@ -12,7 +12,7 @@ use rdkafka::message::Message;
 use rdkafka::{Offset, TopicPartitionList};
 
 use crate::broker::succeeded;
-use crate::churn::until_some;
+use crate::churn::until_done;
 use crate::ledger::{Ledger, Logs, Place, Topic};
 use crate::writers::config;
 use crate::{Chance, PATIENCE, wait_on};
@@ -75,8 +75,8 @@ impl Looker {
         let ends: Vec<_> = ends.iter().filter(|(place, _)| topics.contains_key(&place.topic)).collect();
         for (place, end) in &ends {
             let (topic, partition) = (&topics[&place.topic], place.partition);
-            let ask = || self.consumer.fetch_watermarks(topic, partition, Duration::from_secs(1)).ok();
-            let (start, found) = until_some(ask);
+            let ask = || self.consumer.fetch_watermarks(topic, partition, Duration::from_secs(1));
+            let (start, found) = until_done(ask);
             assert!(found >= **end, "{topic}-{partition} ends at {found}, and {end} was acknowledged");
             assert_eq!(start, 0, "{topic}-{partition}");
         }
