@@ -1,11 +1,8 @@
-//! Producers and consumers, and the batches that they exchange.
+//! Producers and consumers.
 
 use std::rc::Rc;
 use std::time::Duration;
 
-use bytes::Bytes;
-
-use super::known::Entry;
 use super::{PATIENCE, Pace, Run, log_start};
 use crate::broker::call::Responder;
 use crate::broker::messages::{
@@ -14,7 +11,8 @@ use crate::broker::messages::{
 use crate::broker::shard::Shard;
 use crate::reactor::sync::completion;
 use crate::reactor::{Class, Reactor};
-use crate::wire::batch::{Batch, BatchBuilder};
+use crate::sim::batches::{make_batch, read_batches};
+use crate::sim::known::Entry;
 use crate::wire::error::ErrorCode;
 
 impl Run {
@@ -124,38 +122,11 @@ pub(super) async fn read(
         return Err(reply.error);
     }
     let bytes = reply.records.concat();
-    let mut batches = Vec::new();
-    let mut rest = &bytes[..];
-    while let Ok(batch) = Batch::first(rest) {
-        batch.check().expect("what is served has its checksum");
-        assert!(batch.last_offset() >= offset, "a fetch begins with the batch that holds the offset");
-        assert!(batch.last_offset() < reply.high_watermark, "nothing is served past the high watermark");
-        batches.push((batch.base_offset(), entry_of(&batch)));
-        rest = &rest[batch.bytes().len()..];
-    }
-    assert!(!batches.is_empty() || bytes.is_empty(), "a fetch gives at least one whole batch");
+    let batches = read_batches(&bytes, offset, reply.high_watermark);
     assert!(
         !batches.is_empty() || offset == reply.high_watermark,
         "{id:?}: a fetch gives what there is from offset {offset} on, up to {}",
         reply.high_watermark
     );
     Ok(batches)
-}
-
-fn make_batch(entry: Entry, size: usize, timestamp: i64) -> Bytes {
-    let mut builder = BatchBuilder::new();
-    let key = [entry.producer.to_be_bytes(), entry.number.to_be_bytes()].concat();
-    let value = vec![entry.number as u8; size / entry.records as usize];
-    for _ in 0..entry.records {
-        builder.append(timestamp, Some(&key), Some(&value), &[]);
-    }
-    Bytes::from(builder.build().expect("an uncompressed batch can be built"))
-}
-
-fn entry_of(batch: &Batch<'_>) -> Entry {
-    let records = batch.open(1 << 30).expect("the workload's batches open");
-    let first = records.iter().next().expect("the workload's batches have records").expect("and whole ones");
-    let key = first.key.expect("the workload's records have keys");
-    let number = |at: usize| u32::from_be_bytes(key[at..at + 4].try_into().expect("four bytes"));
-    Entry { producer: number(0), number: number(4), records: batch.count() as u32 }
 }

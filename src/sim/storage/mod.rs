@@ -13,19 +13,16 @@
 //! And now and then, while the node is down, what is below a mark is damaged: then that partition is refused,
 //! nothing of it is changed, and it is served again once it is restored or its loss is accepted.
 //!
-//! [`clients`] holds the producers and consumers, [`known`] what they were told and the check, [`damage`] the rot.
+//! `clients.rs` holds the producers and consumers, `damage.rs` the rot.
 
 mod clients;
 mod damage;
-mod known;
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
-
-use known::{Entry, Known};
 
 use crate::broker::boot;
 use crate::broker::lifecycle::{Before, PartitionSpec};
@@ -36,6 +33,7 @@ use crate::log::LogConfig;
 use crate::partition::AppendRules;
 use crate::reactor::sim::{CrashKind, DiskControl, IoKind, NodeId, Options, Rng, World};
 use crate::reactor::{Class, Reactor};
+use crate::sim::known::{Entry, Known};
 use crate::wire::error::ErrorCode;
 use crate::wire::uuid::Uuid;
 
