@@ -115,8 +115,8 @@ fn what_was_acknowledged_outlives_every_kill() {
 fn live(broker: &mut Broker, chance: &mut Chance) {
     match chance.below(3) {
         0 => thread::sleep(chance.millis(0..100)),
-        1 => thread::sleep(chance.millis(0..1000)),
-        _ => thread::sleep(chance.millis(500..1500)),
+        1 => thread::sleep(chance.millis(0..800)),
+        _ => thread::sleep(chance.millis(300..1200)),
     }
     broker.kill();
 }
