@@ -25,6 +25,10 @@ pub const REQUEST_BYTES_IN_FLIGHT: usize = 32 << 20;
 pub const BUS_CREDITS: usize = 1024;
 /// Records of the metadata log that one command may make, and that are appended as one batch.
 pub const METADATA_BATCH_RECORDS: usize = 10_000;
+/// Bytes of small requests that wait on a core for their turn, beyond the first of each connection.
+pub const QUEUED_BYTES: usize = 8 << 20;
+/// What each of them is counted with besides its bytes.
+pub const QUEUED_REQUEST: usize = 512;
 /// While a flush is under way, a core gathers this many bytes before it begins to write the next round.
 pub const ROUND_BYTES: usize = 1 << 20;
 /// How long a core is quiet before the stable ends of its last round are written for their own sake.
@@ -45,6 +49,23 @@ pub const DECOMPRESSED_MAX: usize = 128 << 20;
 pub const BUS_LANE: usize = 256;
 /// The largest request frame of any API but Produce. What is small on the wire may be large in memory.
 pub const FRAME_MAX_OTHER: usize = 16 << 20;
+/// Bytes of memory that each list element of a request is counted with, together with its part of the answer.
+pub const REQUEST_ELEMENT: usize = 512;
+/// The fewest and the most list elements that a request may have; between them, as many as the core's memory for
+/// requests allows.
+pub const REQUEST_ELEMENTS: (usize, usize) = (32 << 10, 1 << 20);
+/// A request takes at most so many times its bytes in memory, together with its answer.
+pub const REQUEST_GROWTH: usize = 64;
+/// The least memory for requests on a core.
+pub const REQUEST_MEMORY_MIN: usize = REQUEST_ELEMENTS.0 * REQUEST_ELEMENT;
+/// List elements of a Produce request that is ordered without asking for memory first.
+pub const PRODUCE_ELEMENTS: usize = 1024;
+/// Memory that a Fetch request may take without asking for it: most fetches wait, and they are many.
+pub const FETCH_REQUEST_FREE: usize = 64 << 10;
+/// The largest answer without records.
+pub const ANSWER_MAX: usize = 32 << 20;
+/// Parts of commands that may wait for the controller; one command may have more when no other waits.
+pub const COMMAND_PARTS: usize = 100_000;
 /// Requests up to this size get memory of their own; larger ones a chunk of the pool.
 pub const FRAME_SMALL: usize = 2 << 10;
 /// Bytes that an idle connection has ready to receive into.
@@ -55,6 +76,16 @@ pub const READ_AHEAD_BUSY: usize = 16 << 10;
 pub const FRAME_TIME: std::time::Duration = std::time::Duration::from_secs(30);
 /// Bytes a second at which a frame that holds memory of the pool must arrive at least.
 pub const FRAME_RATE: usize = 64 << 10;
+/// The same for a frame for whose memory others wait.
+pub const FRAME_STALL: std::time::Duration = std::time::Duration::from_secs(1);
+/// Bytes of a frame that must be there before it may wait for memory of the pool together with others.
+pub const FRAME_PROOF: usize = READ_AHEAD_BUSY;
+/// Bytes of records that a fetch reply may have in any case, however many others hold memory.
+pub const FETCH_REPLY_LEAST: usize = 64 << 10;
+/// Endings of connections that a core tells of in [`ENDINGS_SPAN`]; further ones are counted.
+pub const ENDINGS_TOLD: usize = 20;
+/// See [`ENDINGS_TOLD`].
+pub const ENDINGS_SPAN: std::time::Duration = std::time::Duration::from_secs(10);
 /// Replies that are ready leave together until they have this many bytes.
 pub const SEND_TOGETHER: usize = 256 << 10;
 /// Bytes of records in one fetch reply, whatever the client allows; one batch may be larger.

@@ -22,9 +22,11 @@ pub use replies::{Answer, Outcome, Replies, Reply, Writer, reply};
 
 use super::api;
 use super::core::Core;
-use crate::limits::{CONNECTIONS_LOOK, SEND_STALL};
+use crate::limits::{
+    CONNECTIONS_LOOK, ENDINGS_SPAN, ENDINGS_TOLD, FRAME_RATE, FRAME_STALL, FRAME_TIME, SEND_STALL,
+};
 use crate::reactor::sync::{Bell, either};
-use crate::reactor::{Accepted, Class, Nanos, Receiver, Sender};
+use crate::reactor::{Accepted, Class, Nanos, Receiver, Sender, Share};
 
 /// How many requests a connection may order, and how many connections are looked at, without letting other
 /// tasks run.
@@ -76,8 +78,8 @@ pub struct Connection {
     tasks: Cell<usize>,
     /// When bytes last went in or out.
     progress: Cell<Nanos>,
-    /// When the frame that is being received must be complete.
-    frame_due: Cell<Option<Nanos>>,
+    /// While a frame is received that holds memory of the pool: when that began, and how much has come.
+    frame: Cell<Option<(Nanos, usize)>>,
     /// While a send is under way: when the peer last took some of it.
     taken: Cell<Option<Nanos>>,
 }
@@ -100,7 +102,7 @@ pub fn serve(core: &Rc<Core>, accepted: Accepted, listener: usize) {
         number: Cell::new(0),
         tasks: Cell::new(2),
         progress: Cell::new(core.reactor.now()),
-        frame_due: Cell::new(None),
+        frame: Cell::new(None),
         taken: Cell::new(None),
     });
     core.connections.add(&connection);
@@ -123,7 +125,7 @@ impl Connection {
                 Err(Ended::Peer) => return self.end(Ended::Peer),
                 // In its turn: what was asked before is answered before the connection ends.
                 Err(ended) => {
-                    self.replies.push(Box::pin(async { Err(ended) }), 0);
+                    self.replies.push(Box::pin(async { Err(ended) }), 0, &self.client.core.queued);
                     return self.end.rung().await;
                 }
             }
@@ -138,8 +140,8 @@ impl Connection {
         let frame = read_frame(frames, self).await?.ok_or(Ended::Peer)?;
         let len = frame.len();
         self.client.core.caller.has_room().await;
-        let answer = api::order(&self.client, frame).await?;
-        self.replies.push(answer, len);
+        let answer = api::order(&self.client, frame, &self.replies).await?;
+        self.replies.push(answer, len, &self.client.core.queued);
         Ok(())
     }
 
@@ -160,7 +162,17 @@ impl Connection {
         match why {
             Ended::Peer => tracing::debug!("{peer} has ended its connection"),
             Ended::Quietly(why) => tracing::debug!("ending the connection of {peer}: {why}"),
-            Ended::Because(why) => tracing::warn!("ending the connection of {peer}: {why}"),
+            Ended::Because(why) => {
+                let core = &self.client.core;
+                core.connections.endings.tell(core.reactor.now(), |untold| {
+                    let more = if untold > 0 {
+                        format!(" ({untold} more were ended and not told of)")
+                    } else {
+                        "".into()
+                    };
+                    tracing::warn!("ending the connection of {peer}: {why}{more}");
+                });
+            }
         }
         self.end.ring();
     }
@@ -170,7 +182,7 @@ impl Connection {
         if self.tasks.get() > 0 {
             return;
         }
-        self.replies.clear();
+        self.replies.clear(&self.client.core.queued);
         let core = &self.client.core;
         core.connections.remove(self.number.get());
         core.connection_ended(self.client.peer);
@@ -186,15 +198,33 @@ impl Connection {
         self.taken.set(Some(now));
     }
 
-    /// Notes that the frame that holds memory of the pool must arrive by then, until the mark is dropped.
-    fn must_arrive_by(&self, due: Nanos) -> impl Drop + '_ {
-        self.frame_due.set(Some(due));
-        OnDrop(|| self.frame_due.set(None))
+    /// Notes that a frame is received that holds memory of the pool, until the mark is dropped.
+    fn receiving_frame(&self) -> impl Drop + '_ {
+        self.frame.set(Some((self.client.core.reactor.now(), 0)));
+        OnDrop(|| self.frame.set(None))
+    }
+
+    /// Notes that so much of it has come.
+    fn frame_has(&self, bytes: usize) {
+        self.frame.set(self.frame.get().map(|(begun, _)| (begun, bytes)));
+    }
+
+    /// How long ago the frame ought to have been further, at the slowest rate that is allowed.
+    fn frame_lags(&self, now: Nanos) -> Duration {
+        let lags = |(begun, bytes): (Nanos, usize)| {
+            now.since(begun).saturating_sub(Duration::from_secs((bytes / FRAME_RATE) as u64))
+        };
+        self.frame.get().map_or(Duration::ZERO, lags)
     }
 
     fn sending(&self) -> impl Drop + '_ {
         self.taken.set(Some(self.client.core.reactor.now()));
         OnDrop(|| self.taken.set(None))
+    }
+
+    fn frame_patience(&self) -> Duration {
+        let is_wanted = self.client.core.reactor.pool().is_wanted(Share::Frames);
+        if is_wanted { FRAME_STALL } else { FRAME_TIME }
     }
 
     /// Ends a connection that is idle, or holds memory for longer than is fair.
@@ -203,12 +233,11 @@ impl Connection {
         let stalled = self.taken.get().map_or(Duration::ZERO, |taken| now.since(taken));
         if now.since(self.progress.get()) >= core.settings.connections_max_idle {
             self.end(Ended::Quietly("idle for connections.max.idle.ms"));
-        } else if self.frame_due.get().is_some_and(|due| due < now) {
-            self.end(Ended::because("its request holds memory and has not arrived in time"));
-        } else if stalled >= SEND_STALL && core.fetch_memory.is_wanted() {
+        } else if self.frame_lags(now) > self.frame_patience() {
+            self.end(Ended::because("its request holds memory and does not arrive in time"));
+        } else if stalled >= SEND_STALL && core.wants_memory() {
             self.end(Ended::because(format!(
-                "for {} s it has taken nothing of the records that it asked for, and others wait for the \
-                 memory",
+                "for {} s it has taken nothing of what it asked for, and others wait for the memory",
                 stalled.as_secs()
             )));
         }
@@ -229,6 +258,32 @@ impl<F: FnMut()> Drop for OnDrop<F> {
 pub struct Connections {
     open: RefCell<BTreeMap<u64, Rc<Connection>>>,
     last: Cell<u64>,
+    endings: Endings,
+}
+
+/// Tells of connections that were ended, but not of all where they are many: who sends nonsense must not fill the
+/// log.
+#[derive(Default)]
+struct Endings {
+    since: Cell<Nanos>,
+    told: Cell<usize>,
+    untold: Cell<usize>,
+}
+
+impl Endings {
+    /// Calls `say` with how many were not told of, unless this is one of them.
+    fn tell(&self, now: Nanos, say: impl FnOnce(usize)) {
+        if now.since(self.since.get()) >= ENDINGS_SPAN {
+            self.since.set(now);
+            self.told.set(0);
+        }
+        if self.told.get() < ENDINGS_TOLD {
+            self.told.set(self.told.get() + 1);
+            say(self.untold.replace(0));
+        } else {
+            self.untold.set(self.untold.get() + 1);
+        }
+    }
 }
 
 impl Connections {
@@ -269,6 +324,7 @@ impl Connections {
 pub async fn look_after(core: Rc<Core>) {
     loop {
         core.reactor.sleep(CONNECTIONS_LOOK).await;
+        core.wants_memory();
         let mut last = 0;
         loop {
             let some = core.connections.behind(last);

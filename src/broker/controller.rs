@@ -15,6 +15,7 @@ use super::messages::{ProduceCall, ProducePart, ProducePartReply, ShardReply, Sh
 use super::metadata_log::{METADATA_LOG, encode};
 use super::shard::Shard;
 use crate::controller::{Answer, Controller, Image, Refusal};
+use crate::limits::COMMAND_PARTS;
 use crate::reactor::sync::{Bell, completion};
 use crate::reactor::{Class, Nanos};
 use crate::wire::error::ErrorCode;
@@ -35,6 +36,22 @@ pub enum Command {
     CreatePartitions(CreatePartitionsRequest),
     /// Give this broker a block of producer ids.
     AllocateProducerIds,
+}
+
+impl Command {
+    /// How many topics, assignments and settings it names, and one for itself.
+    fn parts(&self) -> usize {
+        1 + match self {
+            Command::CreateTopics(request) => {
+                request.topics.iter().map(|topic| 1 + topic.assignments.len() + topic.configs.len()).sum()
+            }
+            Command::DeleteTopics(request) => request.topics.len() + request.topic_names.len(),
+            Command::CreatePartitions(request) => {
+                request.topics.iter().map(|topic| 1 + topic.assignments.as_ref().map_or(0, Vec::len)).sum()
+            }
+            Command::AllocateProducerIds => 0,
+        }
+    }
 }
 
 /// What the controller answers, to each command its own.
@@ -60,6 +77,8 @@ pub struct ControllerShell {
     controller: RefCell<Controller>,
     next_offset: Cell<i64>,
     commands: RefCell<VecDeque<(Command, Responder)>>,
+    /// The parts of all commands that wait.
+    parts: Cell<usize>,
     added: Bell,
     /// The version of the image that each core goes by; none where it has not begun.
     seen: RefCell<Vec<Option<i64>>>,
@@ -88,6 +107,7 @@ impl ControllerShell {
             controller: RefCell::new(controller),
             next_offset: Cell::new(next_offset),
             commands: RefCell::default(),
+            parts: Cell::new(0),
             added: Bell::default(),
             seen: RefCell::new(vec![None; cores]),
             seen_more: Bell::default(),
@@ -98,10 +118,7 @@ impl ControllerShell {
     /// Takes commands from here on.
     pub fn start(self: &Rc<Self>) {
         let shell = self.clone();
-        self.shard.set_command_handler(Rc::new(move |command, responder| {
-            shell.commands.borrow_mut().push_back((command, responder));
-            shell.added.ring();
-        }));
+        self.shard.set_command_handler(Rc::new(move |command, responder| shell.add(command, responder)));
         self.shard.reactor.spawn(Class::Coordination, self.clone().carry_out());
     }
 
@@ -122,6 +139,19 @@ impl ControllerShell {
         Ok(reply)
     }
 
+    /// Puts a command behind those that wait; refuses it where they are too many, for who has asked may have gone.
+    fn add(&self, command: Command, responder: Responder) {
+        let parts = command.parts();
+        if self.parts.get() > 0 && self.parts.get() + parts > COMMAND_PARTS {
+            let what = "too many commands wait for the controller; try again later";
+            let refused = CommandReply::Refused(Refusal::new(ErrorCode::REQUEST_TIMED_OUT, what));
+            return responder.answer(ShardReply::Command(refused));
+        }
+        self.parts.set(self.parts.get() + parts);
+        self.commands.borrow_mut().push_back((command, responder));
+        self.added.ring();
+    }
+
     async fn carry_out(self: Rc<Self>) {
         loop {
             let added = self.added.notified();
@@ -129,6 +159,7 @@ impl ControllerShell {
                 added.await;
                 continue;
             };
+            self.parts.set(self.parts.get() - command.parts());
             let reply = match self.answer(&command) {
                 Ok(Answer { reply, records }) => self.commit(records).await.map(|()| reply),
                 Err(refusal) => Err(refusal),

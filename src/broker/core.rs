@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::api::init_producer_id::ProducerIds;
@@ -14,8 +15,11 @@ use super::messages::ToCore;
 use super::sessions::{SessionLimits, Sessions};
 use crate::config::BrokerConfig;
 use crate::controller::Image;
-use crate::limits::{FETCH_SESSION_PARTITIONS, FETCH_SESSIONS, FRAME_MAX};
-use crate::reactor::sync::{Permit, Semaphore};
+use crate::limits::{
+    FETCH_SESSION_PARTITIONS, FETCH_SESSIONS, FRAME_MAX, REQUEST_ELEMENT, REQUEST_ELEMENTS,
+    REQUEST_MEMORY_MIN,
+};
+use crate::reactor::sync::{Bell, Permit, Semaphore};
 use crate::reactor::{Reactor, Share};
 
 /// How many messages of the bus may be served without letting other tasks run.
@@ -110,7 +114,15 @@ pub struct Core {
     /// The producer ids that this core may give.
     pub producer_ids: ProducerIds,
     /// The memory that fetch replies may pin.
-    pub fetch_memory: FetchMemory,
+    pub fetch_memory: Memory,
+    /// The memory that requests other than Produce and Fetch, and answers without records, may take.
+    pub request_memory: Memory,
+    /// How many list elements a request may have.
+    pub request_elements: usize,
+    /// Bytes of small requests that wait for their turn.
+    pub queued: Cell<usize>,
+    /// Which cores of the node want memory that connections of any core may hold.
+    wants: RefCell<Arc<Wants>>,
     /// On the core that accepts connections: who serves how many.
     pub board: RefCell<Option<Rc<Board>>>,
     image: RefCell<Arc<Image>>,
@@ -125,14 +137,18 @@ impl Core {
         settings: Settings,
         image: Arc<Image>,
     ) -> Rc<Core> {
+        let pool = reactor.pool();
+        let fetch_memory = Memory::new((pool.budget(Share::Tail) + pool.budget(Share::Reads)) / 4);
+        let all: usize = Share::ALL.iter().map(|(share, _)| pool.budget(*share)).sum();
+        let request_memory = Memory::new((all / 2).max(REQUEST_MEMORY_MIN));
+        let elements = request_memory.bytes() / REQUEST_ELEMENT;
         let limits = SessionLimits {
             sessions: settings.fetch_sessions.div_ceil(reactor.cores()),
-            partitions: FETCH_SESSION_PARTITIONS,
+            partitions: FETCH_SESSION_PARTITIONS.min(elements),
             eviction: settings.fetch_session_eviction,
         };
         let sessions = Sessions::new(limits, reactor.core(), reactor.cores());
-        let pool = reactor.pool();
-        let fetch_memory = FetchMemory::new((pool.budget(Share::Tail) + pool.budget(Share::Reads)) / 4);
+        let wants = Wants::new(reactor.cores());
         Rc::new(Core {
             reactor,
             caller,
@@ -142,9 +158,26 @@ impl Core {
             sessions: RefCell::new(sessions),
             producer_ids: ProducerIds::default(),
             fetch_memory,
+            request_memory,
+            request_elements: elements.clamp(REQUEST_ELEMENTS.0, REQUEST_ELEMENTS.1),
+            queued: Cell::new(0),
+            wants: RefCell::new(wants),
             board: RefCell::default(),
             image: RefCell::new(image),
         })
+    }
+
+    /// Tells the node's other cores what this one wants, and hears of them.
+    pub fn share_wants(&self, wants: Arc<Wants>) {
+        *self.wants.borrow_mut() = wants;
+    }
+
+    /// Whether memory is wanted that connections hold whose clients do not take what is sent to them.
+    pub fn wants_memory(&self) -> bool {
+        let pool = self.reactor.pool();
+        let wants = pool.is_wanted(Share::Tail) || pool.is_wanted(Share::Reads);
+        self.wants.borrow().set(self.reactor.core(), wants);
+        self.fetch_memory.is_wanted() || self.request_memory.is_wanted() || self.wants.borrow().any()
     }
 
     /// The cluster's metadata as this core goes by it.
@@ -190,21 +223,30 @@ pub async fn serve_bus(core: Rc<Core>, other: impl Fn(usize, ToCore)) {
     }
 }
 
-/// The memory that a core's fetch replies may pin until they are sent: chunks of the tails and of reads.
-pub struct FetchMemory {
+/// An amount of memory that is shared by who asks for it.
+pub struct Memory {
     free: Semaphore,
     bytes: usize,
     waiting: Cell<usize>,
+    /// Rung when somebody begins to wait.
+    wanted: Bell,
 }
 
-impl FetchMemory {
-    fn new(bytes: usize) -> FetchMemory {
-        FetchMemory { free: Semaphore::new(bytes), bytes, waiting: Cell::new(0) }
+impl Memory {
+    /// So many bytes.
+    pub fn new(bytes: usize) -> Memory {
+        Memory { free: Semaphore::new(bytes), bytes, waiting: Cell::new(0), wanted: Bell::default() }
     }
 
-    /// How much one reply may have at most.
-    pub fn share(&self) -> usize {
-        self.bytes / 4
+    /// All of it.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// How much one may have at most, so that a few cannot take all of it: a part of what is free, and a little in
+    /// any case.
+    pub fn share(&self, least: usize) -> usize {
+        (self.free.free() / 4).max(least.min(self.bytes / 4))
     }
 
     /// Takes memory, waiting for its turn.
@@ -214,12 +256,44 @@ impl FetchMemory {
         }
         self.waiting.set(self.waiting.get() + 1);
         let _waits = Waits(&self.waiting);
+        self.wanted.ring();
         self.free.acquire(bytes).await
     }
 
     /// Whether somebody waits for memory.
     pub fn is_wanted(&self) -> bool {
         self.waiting.get() > 0
+    }
+
+    /// Resolves when somebody waits for memory.
+    pub async fn wanted(&self) {
+        let wanted = self.wanted.notified();
+        if !self.is_wanted() {
+            wanted.await;
+        }
+    }
+}
+
+/// Which cores of a node want memory that connections of any core may hold: chunks of a core's pool go wherever
+/// their records are sent from.
+pub struct Wants {
+    cores: Vec<AtomicBool>,
+}
+
+impl Wants {
+    /// None of so many cores.
+    pub fn new(cores: usize) -> Arc<Wants> {
+        Arc::new(Wants { cores: (0..cores).map(|_| AtomicBool::new(false)).collect() })
+    }
+
+    /// Says whether a core wants memory.
+    pub fn set(&self, core: usize, wants: bool) {
+        self.cores[core].store(wants, Ordering::Relaxed);
+    }
+
+    /// Whether any of them does.
+    pub fn any(&self) -> bool {
+        self.cores.iter().any(|core| core.load(Ordering::Relaxed))
     }
 }
 

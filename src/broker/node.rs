@@ -17,7 +17,7 @@ use super::boot::{self, Found};
 use super::call::Caller;
 use super::connection;
 use super::controller::ControllerShell;
-use super::core::{Core, Settings, serve_bus};
+use super::core::{Core, Settings, Wants, serve_bus};
 use super::follow::Follower;
 use super::identity;
 use super::lifecycle::{Before, PartitionSpec};
@@ -81,17 +81,18 @@ pub type Report = Box<dyn Fn(Event) + Send>;
 pub fn cores(node: Node, report: Report) -> Vec<(CoreSpec, CoreMain)> {
     let node = Arc::new(node);
     let head = node.head();
+    let wants = Wants::new(node.cores.len());
     let mut report = Some(report);
     let ends = mesh::<ToCore>(node.cores.len()).into_iter().enumerate();
     let main = |(core, end): (usize, BusEnd<ToCore>)| {
         let spec = node.cores[core].core_spec();
-        let node = node.clone();
+        let (node, wants) = (node.clone(), wants.clone());
         let main: CoreMain = match core == head {
             true => {
                 let report = report.take().expect("there is one head");
-                Box::new(move |reactor| Box::pin(Head::run(reactor, node, end, report)))
+                Box::new(move |reactor| Box::pin(Head::run(reactor, node, wants, end, report)))
             }
-            false => Box::new(move |reactor| Box::pin(run_member(reactor, node, end))),
+            false => Box::new(move |reactor| Box::pin(run_member(reactor, node, wants, end))),
         };
         (spec, main)
     };
@@ -130,7 +131,7 @@ fn caller(reactor: &Reactor, end: BusEnd<ToCore>) -> (Caller, Rc<OnceCell<Rc<Sha
 }
 
 /// A core other than the head, from its start to its end.
-async fn run_member(reactor: Reactor, node: Arc<Node>, end: BusEnd<ToCore>) {
+async fn run_member(reactor: Reactor, node: Arc<Node>, wants: Arc<Wants>, end: BusEnd<ToCore>) {
     let (caller, own) = caller(&reactor, end);
     let beginning = match caller.receive().await {
         (_, ToCore::Begin(beginning)) => beginning,
@@ -149,6 +150,7 @@ async fn run_member(reactor: Reactor, node: Arc<Node>, end: BusEnd<ToCore>) {
     assert!(own.set(shard.clone()).is_ok(), "a core begins once");
     let image = beginning.image.clone();
     let core = Core::new(reactor.clone(), caller.clone(), node.config.clone(), node.settings(), image);
+    core.share_wants(wants);
     let follower = Follower::new(core.clone(), shard.clone());
     follower.open_all(&beginning.found, &node.accept_loss).await;
     let ended = Rc::new(Bell::default());
@@ -210,6 +212,7 @@ async fn begin_shard(
 struct Head {
     reactor: Reactor,
     node: Arc<Node>,
+    wants: Arc<Wants>,
     caller: Caller,
     own: Rc<OnceCell<Rc<Shard>>>,
     report: Report,
@@ -222,9 +225,9 @@ struct Serving {
 }
 
 impl Head {
-    async fn run(reactor: Reactor, node: Arc<Node>, end: BusEnd<ToCore>, report: Report) {
+    async fn run(reactor: Reactor, node: Arc<Node>, wants: Arc<Wants>, end: BusEnd<ToCore>, report: Report) {
         let (caller, own) = caller(&reactor, end);
-        let head = Head { reactor, node, caller, own, report };
+        let head = Head { reactor, node, wants, caller, own, report };
         let ended = match head.start().await {
             Ok(serving) => head.serve_until_end(&serving).await,
             Err(why) => Err(why),
@@ -273,6 +276,7 @@ impl Head {
         let settings = node.settings();
         let core =
             Core::new(reactor.clone(), self.caller.clone(), node.config.clone(), settings, image.clone());
+        core.share_wants(self.wants.clone());
         let follower = Rc::new(OnceCell::<Follower>::new());
         let show = {
             let (core, follower) = (core.clone(), follower.clone());

@@ -88,7 +88,8 @@ impl Replica {
     pub fn refusal(&self) -> Option<ErrorCode> {
         match &*self.state.borrow() {
             State::Online(_) => None,
-            State::Opening(_) => Some(ErrorCode::LEADER_NOT_AVAILABLE),
+            // A code after which clients of all requests ask again: Java's consumer knows no other here.
+            State::Opening(_) => Some(ErrorCode::NOT_LEADER_OR_FOLLOWER),
             State::Offline(error, _) => Some(*error),
         }
     }

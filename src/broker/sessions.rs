@@ -159,6 +159,11 @@ impl Sessions {
         self.sessions.is_empty()
     }
 
+    /// How many partitions a session has.
+    pub fn partitions_of(&self, id: i32) -> usize {
+        self.sessions.get(&id).map_or(0, |session| session.parts.len())
+    }
+
     /// What a request is to read, and how it will be answered.
     pub fn open(&mut self, opening: Opening, now: Nanos) -> Result<(Context, Vec<Wanted>), ErrorCode> {
         if opening.epoch == INITIAL || opening.epoch == FINAL {

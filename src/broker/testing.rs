@@ -43,6 +43,8 @@ pub struct Control {
     pub connections: BTreeMap<usize, usize>,
     /// Bytes of the pool's frames that are in use, per core.
     pub frames: BTreeMap<usize, usize>,
+    /// Bytes of small requests that wait for their turn, per core.
+    pub queued: BTreeMap<usize, usize>,
 }
 
 pub type SharedControl = Arc<Mutex<Control>>;
@@ -170,6 +172,7 @@ async fn run(
         let mut control = control.lock().unwrap();
         control.connections.insert(reactor.core(), core.connections.len());
         control.frames.insert(reactor.core(), reactor.pool().used(crate::reactor::Share::Frames));
+        control.queued.insert(reactor.core(), core.queued.get());
         if let Some(board) = &board {
             control.connections.insert(usize::MAX, board.total());
         }

@@ -1,5 +1,7 @@
 //! Adding partitions to topics.
 
+use std::collections::BTreeMap;
+
 use super::placement::Placer;
 use super::topics::{check_replicas, new_partition, place};
 use super::{Answer, Controller, Refusal};
@@ -18,11 +20,12 @@ impl Controller {
         let mut placer = Placer::new(self.image());
         let mut records = Vec::new();
         let mut reply: Vec<CreatePartitionsTopicResult> = Vec::with_capacity(request.topics.len());
+        let mut times: BTreeMap<&str, usize> = BTreeMap::new();
+        for topic in &request.topics {
+            *times.entry(&topic.name).or_default() += 1;
+        }
         for wanted in &request.topics {
-            if reply.iter().any(|result| result.name == wanted.name) {
-                continue;
-            }
-            let times = request.topics.iter().filter(|other| other.name == wanted.name).count();
+            let Some(times) = times.remove(wanted.name.as_str()) else { continue };
             let room = METADATA_BATCH_RECORDS - records.len();
             let result = match times {
                 1 => self.more_partitions(wanted, &mut placer, room),

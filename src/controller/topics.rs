@@ -188,8 +188,12 @@ impl Controller {
         let mut reply = Vec::with_capacity(wanted.len());
         let mut deleted = BTreeSet::new();
         let mut answered = BTreeSet::new();
+        let mut times: BTreeMap<(&Option<String>, &Uuid), usize> = BTreeMap::new();
         for (name, id) in &wanted {
-            let same = wanted.iter().filter(|other| (&other.0, other.1) == (name, *id)).count();
+            *times.entry((name, id)).or_default() += 1;
+        }
+        for (name, id) in &wanted {
+            let same = times[&(name, id)];
             if same > 1 && !answered.insert((name, id)) {
                 continue;
             }

@@ -150,6 +150,11 @@ impl Partition {
             self.check_timestamps(&header, now_ms)?;
             return Ok(Admitted { header, front: front::front(batch), log_append_time: -1 });
         }
+        if view.is_log_append_time() {
+            let message =
+                "the producer has set the timestamp type to LogAppendTime, which is the broker's to set";
+            return Err(Reject::new(ErrorCode::INVALID_TIMESTAMP, message.to_string()));
+        }
         let header = BatchHeader { max_timestamp: now_ms, ..view.header() };
         Ok(Admitted { header, front: front::with_log_append_time(batch, now_ms), log_append_time: now_ms })
     }

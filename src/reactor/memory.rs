@@ -24,12 +24,16 @@ pub(super) enum Source {
 }
 
 impl Source {
-    /// Zeroed memory, aligned to the block.
+    /// Zeroed memory, aligned to the block. What is larger than a huge page is mapped: it takes memory only as it is
+    /// filled, which a request that announces much may never do.
     pub fn allocate(&self, capacity: usize) -> NonNull<u8> {
         if let Source::HugePages(pages) = self
             && let Some(data) = pages.allocate(capacity)
         {
             return data;
+        }
+        if capacity > HUGE_PAGE {
+            return map(capacity).unwrap_or_else(|_| handle_alloc_error(layout(capacity)));
         }
         // SAFETY: the layout is never empty.
         let data = unsafe { alloc_zeroed(layout(capacity)) };
@@ -40,6 +44,10 @@ impl Source {
     /// `data` came from [`Source::allocate`] of this source with this capacity, and nobody reaches it any more.
     pub unsafe fn free(&self, data: NonNull<u8>, capacity: usize) {
         match self {
+            // SAFETY: mapped with this length, and nobody's any more.
+            _ if capacity > HUGE_PAGE => unsafe {
+                libc::munmap(data.as_ptr().cast(), capacity);
+            },
             // SAFETY: by the caller's word; `holds` says that it was cut from a huge page of this source.
             Source::HugePages(pages) if pages.holds(data) => unsafe { pages.free(data, capacity) },
             // SAFETY: allocated with this layout.
@@ -99,16 +107,22 @@ impl HugePages {
     }
 }
 
-/// Maps one huge page's worth of memory, aligned to it. Where the system has no huge pages it is made of small ones.
-fn map_huge_page() -> io::Result<NonNull<u8>> {
-    let len = 2 * HUGE_PAGE;
+/// Maps memory of the system's own pages.
+fn map(len: usize) -> io::Result<NonNull<u8>> {
     let (protection, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
     // SAFETY: a new mapping.
     let mapped =
         unsafe { libc::mmap(std::ptr::null_mut(), len, protection, flags | libc::MAP_NORESERVE, -1, 0) };
-    if mapped == libc::MAP_FAILED {
-        return Err(io::Error::last_os_error());
+    match mapped {
+        libc::MAP_FAILED => Err(io::Error::last_os_error()),
+        mapped => Ok(NonNull::new(mapped.cast()).expect("a mapping has an address")),
     }
+}
+
+/// Maps one huge page's worth of memory, aligned to it. Where the system has no huge pages it is made of small ones.
+fn map_huge_page() -> io::Result<NonNull<u8>> {
+    let len = 2 * HUGE_PAGE;
+    let mapped = map(len)?.as_ptr().cast::<libc::c_void>();
     let start = mapped as usize;
     let aligned = start.next_multiple_of(HUGE_PAGE);
     // SAFETY: the parts before and behind the aligned page are of the mapping just made, and nobody's.

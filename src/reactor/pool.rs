@@ -58,14 +58,43 @@ struct Inner {
     allocated: Cell<usize>,
     /// Where the memory of chunks comes from and goes to.
     source: Source,
-    /// Who waits for which length, by share, in the order in which they came.
-    waiting: [RefCell<Line>; Share::ALL.len()],
+    /// Who waits for which length, by share.
+    waiting: [RefCell<Lines>; Share::ALL.len()],
     /// Rung when one of those who wait leaves: one of the others must listen for returns in its place.
     left: Bell,
 }
 
+/// How many that wait for little may pass one that waits for much.
+const PASS_MAX: u32 = 64;
+
+/// Who waits for memory of a share: each line in the order in which they came. Who waits for a small frame passes
+/// who waits for a large one, so that a few large ones do not hold up the many; but only so often.
+#[derive(Default)]
+struct Lines {
+    small: Line,
+    large: Line,
+    passed: u32,
+}
+
 /// Lengths that are waited for, and whom to give the chunk.
 type Line = VecDeque<(usize, Completer<Chunk>)>;
+
+impl Lines {
+    fn is_empty(&self) -> bool {
+        self.small.is_empty() && self.large.is_empty()
+    }
+
+    /// The line whose turn it is.
+    fn next(&mut self) -> &mut Line {
+        let large = self.small.is_empty() || (self.passed >= PASS_MAX && !self.large.is_empty());
+        if large { &mut self.large } else { &mut self.small }
+    }
+
+    /// Notes that the first of the line whose turn it was has been served.
+    fn served(&mut self, was_large: bool) {
+        self.passed = if was_large || self.large.is_empty() { 0 } else { self.passed + 1 };
+    }
+}
 
 /// The part of a pool that other cores reach: where they put chunks back.
 struct Home {
@@ -138,17 +167,34 @@ impl Pool {
         self.take(share, len)
     }
 
-    /// An empty chunk of at least `len` bytes, once the share's budget allows it; first come, first served.
+    /// Whether somebody waits for memory of this share.
+    pub fn is_wanted(&self, share: Share) -> bool {
+        !self.inner.waiting[share as usize].borrow().is_empty()
+    }
+
+    /// An empty chunk of at least `len` bytes, once the share's budget allows it. First come, first served; but a
+    /// frame of more than a sixteenth of its budget lets others pass, up to a number of times.
     pub async fn chunk(&self, share: Share, len: usize) -> Chunk {
         if let Some(chunk) = self.try_chunk(share, len) {
             return chunk;
         }
-        let (completer, mut turn) = completion();
-        self.inner.waiting[share as usize].borrow_mut().push_back((len, completer));
+        let mut turn = self.wait_in_line(share, len);
         // Declared before the turn is polled, so dropped after it.
         let _leaves = RingWhenDropped(&self.inner.left);
         let mut left = self.inner.left.notified();
         poll_fn(|cx| self.poll_turn(cx, &mut turn, &mut left)).await
+    }
+
+    fn wait_in_line(&self, share: Share, len: usize) -> Completion<Chunk> {
+        let (completer, turn) = completion();
+        let mut lines = self.inner.waiting[share as usize].borrow_mut();
+        let line = if self.lets_pass(share, len) { &mut lines.large } else { &mut lines.small };
+        line.push_back((len, completer));
+        turn
+    }
+
+    fn lets_pass(&self, share: Share, len: usize) -> bool {
+        share == Share::Frames && len > self.budget(share) / 16
     }
 
     fn poll_turn(
@@ -186,14 +232,19 @@ impl Pool {
     fn serve(&self) {
         for (share, _) in Share::ALL {
             loop {
-                let mut waiting = self.inner.waiting[share as usize].borrow_mut();
-                let Some((len, completer)) = waiting.front() else { break };
+                let mut lines = self.inner.waiting[share as usize].borrow_mut();
+                let line = lines.next();
+                let Some((len, completer)) = line.front() else { break };
+                let is_large = self.lets_pass(share, *len);
                 let chunk = if completer.is_abandoned() { None } else { self.take(share, *len) };
                 if chunk.is_none() && !completer.is_abandoned() {
                     break;
                 }
-                let (_, completer) = waiting.pop_front().expect("the front was just seen");
-                drop(waiting);
+                let (_, completer) = line.pop_front().expect("the front was just seen");
+                if chunk.is_some() {
+                    lines.served(is_large);
+                }
+                drop(lines);
                 if let Some(chunk) = chunk {
                     completer.complete(chunk);
                 }
@@ -555,9 +606,9 @@ mod tests {
     }
 
     impl Waiter {
-        fn new(pool: &Pool, len: usize) -> Waiter {
+        fn new(pool: &Pool, share: Share, len: usize) -> Waiter {
             let pool = pool.clone();
-            let future = Box::pin(async move { pool.chunk(Share::Tail, len).await });
+            let future = Box::pin(async move { pool.chunk(share, len).await });
             Waiter { future, woken: Arc::default() }
         }
 
@@ -576,9 +627,9 @@ mod tests {
         let half = pool.budget(Share::Tail) / 2 / BLOCK * BLOCK;
         let half = if half.is_power_of_two() { half } else { half.next_power_of_two() / 2 };
         let mut held: Vec<Chunk> = std::iter::from_fn(|| pool.try_chunk(Share::Tail, half)).collect();
-        let mut large = Waiter::new(&pool, half);
-        let mut small = Waiter::new(&pool, BLOCK);
-        let mut last = Waiter::new(&pool, BLOCK);
+        let mut large = Waiter::new(&pool, Share::Tail, half);
+        let mut small = Waiter::new(&pool, Share::Tail, BLOCK);
+        let mut last = Waiter::new(&pool, Share::Tail, BLOCK);
         for waiter in [&mut large, &mut small, &mut last] {
             assert!(waiter.poll().is_pending());
         }
@@ -597,6 +648,37 @@ mod tests {
         assert!(first.is_ready());
         let room_for_both = pool.budget(Share::Tail) >= half * (held.len() + 1) + CHUNK_MIN;
         assert_eq!(passed.is_ready(), room_for_both);
+    }
+
+    #[test]
+    fn who_waits_for_little_passes_who_waits_for_much_but_not_for_ever() {
+        let pool = Pool::new(100 << 20);
+        let budget = pool.budget(Share::Frames);
+        let all = pool.try_chunk(Share::Frames, budget).unwrap();
+        let mut large = Waiter::new(&pool, Share::Frames, budget);
+        let mut small: Vec<Waiter> =
+            (0..PASS_MAX + 10).map(|_| Waiter::new(&pool, Share::Frames, budget / 20)).collect();
+        let is_served = |waiter: &mut Waiter| waiter.poll().is_ready();
+        assert!(!is_served(&mut large) && !small.iter_mut().any(is_served));
+        assert!(pool.is_wanted(Share::Frames) && !pool.is_wanted(Share::Reads));
+        drop(all);
+        let mut served = 0;
+        let mut large_chunk = loop {
+            if let Poll::Ready(chunk) = large.poll() {
+                break Some(chunk);
+            }
+            let before = served;
+            small.retain_mut(|waiter| {
+                let ready = is_served(waiter);
+                served += u32::from(ready);
+                !ready
+            });
+            assert!(served > before, "somebody is served at any time");
+        };
+        assert_eq!(served, PASS_MAX);
+        assert!(!small.iter_mut().any(is_served));
+        drop(large_chunk.take());
+        assert!(small.iter_mut().all(is_served) && !pool.is_wanted(Share::Frames));
     }
 
     #[test]

@@ -273,6 +273,11 @@ impl Drop for ServeWhenDropped<'_> {
 }
 
 impl Permit {
+    /// How much is held.
+    pub fn units(&self) -> usize {
+        self.units
+    }
+
     /// Gives back all but `units` of what is held.
     pub fn shrink_to(&mut self, units: usize) {
         if units < self.units {

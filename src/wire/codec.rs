@@ -44,6 +44,13 @@ pub enum Reason {
     Varint,
     /// A null where this version does not allow it.
     Null,
+    /// A list with more elements than the reader may still take.
+    Elements {
+        /// How many it has.
+        count: usize,
+        /// How many were still allowed.
+        allowed: usize,
+    },
     /// Known fields ended before the bytes that were set aside for them.
     Trailing(usize),
     /// This version of the message is not known here.
@@ -86,6 +93,9 @@ impl fmt::Display for DecodeError {
             Reason::Length(n) => write!(f, "{n} is not a possible length")?,
             Reason::Varint => write!(f, "the variable-length integer does not end in time")?,
             Reason::Null => write!(f, "null is not allowed in this version")?,
+            Reason::Elements { count, allowed } => {
+                write!(f, "the list has {count} elements, and {allowed} more are taken")?
+            }
             Reason::Trailing(n) => write!(f, "{n} bytes follow the last known field")?,
             Reason::Version(v) => write!(f, "version {v} is not known")?,
             Reason::Unknown(k) => write!(f, "the number {k} is not known")?,
@@ -144,6 +154,8 @@ pub struct Reader {
     bytes: Bytes,
     at: usize,
     end: usize,
+    /// How many elements of lists may still be read.
+    elements: usize,
 }
 
 macro_rules! fixed {
@@ -185,8 +197,18 @@ fixed! {
 impl Reader {
     /// Starts at the first of `bytes`.
     pub fn new(bytes: Bytes) -> Reader {
+        Reader::with_elements(bytes, usize::MAX)
+    }
+
+    /// The same, for so many elements in all lists together: a byte on the wire may be a structure in memory.
+    pub fn with_elements(bytes: Bytes, elements: usize) -> Reader {
         let end = bytes.len();
-        Reader { bytes, at: 0, end }
+        Reader { bytes, at: 0, end, elements }
+    }
+
+    /// Sets how many elements of lists may be read from here on.
+    pub fn allow_elements(&mut self, elements: usize) {
+        self.elements = elements;
     }
 
     /// How many bytes are left.
@@ -350,12 +372,16 @@ impl Reader {
     }
 
     /// How many elements a list has; none for null. Refused at once if so many elements of at least
-    /// `smallest` bytes cannot follow.
+    /// `smallest` bytes cannot follow, or are more than the reader takes.
     pub fn elements(&mut self, compact: bool, smallest: usize) -> Result<Option<usize>, DecodeError> {
         let Some(count) = self.length(compact)? else { return Ok(None) };
         let needed = count.saturating_mul(smallest.max(1));
         if needed > self.left() {
             return Err(self.fault(Reason::Short { needed, left: self.left() }));
+        }
+        match self.elements.checked_sub(count) {
+            Some(elements) => self.elements = elements,
+            None => return Err(self.fault(Reason::Elements { count, allowed: self.elements })),
         }
         Ok(Some(count))
     }

@@ -11,6 +11,7 @@
 
 mod alone;
 mod bench;
+mod full_disk;
 mod records;
 mod serve;
 mod support;

@@ -9,10 +9,21 @@ use crate::broker::controller::{Command, CommandReply};
 use crate::broker::core::Core;
 use crate::collections::Set;
 use crate::controller::{Refusal, names};
+use crate::limits::METADATA_BATCH_RECORDS;
 use crate::wire::schema::{CreatableTopic, CreatableTopicResult, CreateTopicsRequest, CreateTopicsResponse};
 
 /// How long a Metadata request waits for the topics that it has created.
 const AUTO_CREATE_PATIENCE: Duration = Duration::from_secs(5);
+
+/// The least bytes that a topic takes in a request.
+const TOPIC: usize = 10;
+/// The most memory that one topic takes in an answer: all its settings.
+const ANSWER_PART: usize = 16 << 10;
+
+/// How much memory an answer to a request of this many bytes may take.
+pub fn memory(request_bytes: usize) -> usize {
+    (request_bytes / TOPIC + 1).min(METADATA_BATCH_RECORDS).saturating_mul(ANSWER_PART)
+}
 
 /// Has the controller create the topics.
 pub async fn answer(mut asked: Asked) -> Result<Reply, Ended> {

@@ -6,22 +6,53 @@ use crate::broker::core::Core;
 use crate::config::describe::{self, Row};
 use crate::controller::image::resource;
 use crate::controller::{Refusal, names};
+use crate::limits::ANSWER_MAX;
 use crate::wire::error::ErrorCode;
 use crate::wire::schema::{
     DescribeConfigsRequest, DescribeConfigsResource, DescribeConfigsResourceResult, DescribeConfigsResponse,
     DescribeConfigsResult, DescribeConfigsSynonym,
 };
 
+/// The least bytes that a resource takes in a request.
+const RESOURCE: usize = 4;
+/// The most memory that one resource takes in an answer: a broker's settings with their documentation.
+const ANSWER_PART: usize = 256 << 10;
+
+/// How much memory an answer to a request of this many bytes may take.
+pub fn memory(request_bytes: usize) -> usize {
+    // The rows, and what is sent of them.
+    (request_bytes / RESOURCE + 1).saturating_mul(ANSWER_PART).min(3 * ANSWER_MAX)
+}
+
 /// Describes each resource by itself.
 pub async fn answer(mut asked: Asked) -> Result<Reply, Ended> {
     let request: DescribeConfigsRequest = asked.decode()?;
     let core = asked.client.core.clone();
     let mut results = Vec::with_capacity(request.resources.len());
+    let mut bytes = 0;
     for wanted in &request.resources {
-        results.push(describe(&core, wanted, &request));
+        let described = describe(&core, wanted, &request);
+        bytes += size(&described);
+        if bytes > ANSWER_MAX {
+            return Err(Ended::because(format!(
+                "its DescribeConfigs request asks for more than {ANSWER_MAX} bytes of settings: ask for fewer topics \
+                 or brokers at once"
+            )));
+        }
+        results.push(described);
         core.reactor.yield_now().await;
     }
     asked.reply(&DescribeConfigsResponse { results, ..DescribeConfigsResponse::default() })
+}
+
+/// About how many bytes are sent of it.
+fn size(described: &DescribeConfigsResult) -> usize {
+    let text = |text: &Option<String>| text.as_ref().map_or(0, String::len);
+    let rows = described.configs.iter().map(|row| {
+        let synonyms: usize = row.synonyms.iter().map(|s| s.name.len() + text(&s.value) + 8).sum();
+        row.name.len() + text(&row.value) + text(&row.documentation) + synonyms + 16
+    });
+    described.resource_name.len() + text(&described.error_message) + 16 + rows.sum::<usize>()
 }
 
 fn describe(

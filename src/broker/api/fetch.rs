@@ -22,19 +22,43 @@ use crate::broker::connection::{Ended, Reply};
 use crate::broker::core::Core;
 use crate::broker::messages::{FetchCall, ShardReply, ShardRequest, WatchCall};
 use crate::broker::sessions::{Closing, Context, Opening, PartKey, TopicKey, Wanted};
-use crate::limits::FETCH_REPLY_BYTES;
+use crate::limits::{FETCH_REPLY_BYTES, FETCH_REPLY_LEAST, FETCH_REQUEST_FREE, REQUEST_ELEMENT};
 use crate::reactor::Nanos;
-use crate::reactor::sync::{Completion, Permit};
+use crate::reactor::sync::{Completion, Permit, either};
+use crate::wire::codec::Reader;
 use crate::wire::error::ErrorCode;
 use crate::wire::schema::{FetchRequest, FetchTopic, ForgottenTopic};
 
 /// The first version that names topics by their ids.
 const BY_ID: i16 = 13;
 
+/// What a request takes in memory while it waits, for each of its bytes.
+const GROWTH: usize = 16;
+
+/// How much memory a request takes, with the partitions of the session that it goes on with.
+pub fn memory(core: &Core, body: &Reader, version: i16) -> usize {
+    let partitions = session_id(body, version).map_or(0, |id| core.sessions.borrow().partitions_of(id));
+    body.left() * GROWTH + partitions * REQUEST_ELEMENT
+}
+
+/// The session that a request names.
+fn session_id(body: &Reader, version: i16) -> Option<i32> {
+    let mut body = body.clone();
+    let before = match version {
+        ..7 => return None,
+        7..15 => 17,
+        _ => 13,
+    };
+    body.skip(before).ok()?;
+    body.i32().ok()
+}
+
 /// Reads until there is enough, or the client's patience ends.
 pub async fn answer(mut asked: Asked) -> Result<Reply, Ended> {
-    let request: FetchRequest = asked.decode()?;
     let core = asked.client.core.clone();
+    // What is large gives way where others want the memory.
+    let gives_way = memory(&core, &asked.body, asked.version) > FETCH_REQUEST_FREE;
+    let request: FetchRequest = asked.decode()?;
     let deadline = core.reactor.now() + Duration::from_millis(request.max_wait_ms.max(0) as u64);
     let opened = core.sessions.borrow_mut().open(opening(&request, asked.version), core.reactor.now());
     let (context, wanted) = match opened {
@@ -42,7 +66,7 @@ pub async fn answer(mut asked: Asked) -> Result<Reply, Ended> {
         Err(error) => return asked.reply(&response::refused(error)),
     };
     let mut plan = plan(&core, limits(&core, &request, asked.version), wanted);
-    let held = plan.read_until(&core, deadline).await;
+    let held = plan.read_until(&core, deadline, gives_way).await;
     match close(&core, context, &plan) {
         Ok(closing) => response::reply(&asked, plan, &closing, held),
         Err(error) => asked.reply(&response::refused(error)),
@@ -64,7 +88,7 @@ pub struct Limits {
 
 fn limits(core: &Core, request: &FetchRequest, version: i16) -> Limits {
     let positive = |n: i32| usize::try_from(n).unwrap_or(0);
-    let most = FETCH_REPLY_BYTES.min(core.settings.fetch_max_bytes).min(core.fetch_memory.share());
+    let most = FETCH_REPLY_BYTES.min(core.settings.fetch_max_bytes).min(core.fetch_memory.bytes() / 4);
     let max_bytes = positive(request.max_bytes).min(most);
     let replica = if version >= 15 { request.replica_state.replica_id } else { request.replica_id };
     Limits {
@@ -109,24 +133,32 @@ fn close(core: &Core, context: Context, plan: &Plan) -> Result<Closing, ErrorCod
 }
 
 impl Plan {
-    /// Reads from each shard until there is enough or the deadline has come. Gives the memory that the records
-    /// pin.
-    async fn read_until(&mut self, core: &Rc<Core>, deadline: Nanos) -> Option<Permit> {
+    /// Reads from each shard until there is enough, or the deadline has come, or others want the memory of a fetch
+    /// that gives way. Gives the memory that the records pin.
+    async fn read_until(&mut self, core: &Rc<Core>, deadline: Nanos, gives_way: bool) -> Option<Permit> {
+        let wanted = self.limits;
         loop {
             if self.is_empty() {
                 return None;
             }
-            let mut held = core.fetch_memory.take(self.limits.max_bytes).await;
+            let bytes = wanted.max_bytes.min(core.fetch_memory.share(FETCH_REPLY_LEAST));
+            let mut held = core.fetch_memory.take(bytes).await;
+            self.limits = Limits { max_bytes: bytes, min_bytes: wanted.min_bytes.min(bytes), ..wanted };
             self.read(core).await;
             held.shrink_to(self.bytes());
-            if self.is_enough() || core.reactor.now() >= deadline {
+            let is_over = core.reactor.now() >= deadline || (gives_way && core.request_memory.is_wanted());
+            if self.is_enough() || is_over {
                 return Some(held);
             }
             // Watched before what was read is let go, so that the watch knows how much there was.
             let watches = self.watch(core, deadline);
             self.let_go();
             drop(held);
-            any_of(watches, core.reactor.sleep_until(deadline)).await;
+            let time = core.reactor.sleep_until(deadline);
+            match gives_way {
+                true => any_of(watches, either(time, core.request_memory.wanted())).await,
+                false => any_of(watches, time).await,
+            }
         }
     }
 

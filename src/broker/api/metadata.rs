@@ -5,6 +5,8 @@ use std::sync::Arc;
 use super::Asked;
 use super::create_topics::create_missing;
 use crate::broker::connection::{Ended, Reply};
+use crate::broker::core::Core;
+use crate::collections::Set;
 use crate::controller::image::NO_LEADER;
 use crate::controller::{Image, Partition, Topic, names};
 use crate::reactor::Reactor;
@@ -26,6 +28,15 @@ const BY_ID: i16 = 12;
 const KNOWS_LISTENERS: i16 = 6;
 /// How many partitions may be gathered without letting other tasks run.
 const TURN: usize = 1_000;
+
+/// Bytes of memory that an answer takes for each topic, and for each partition.
+const ANSWER_PART: usize = 256;
+
+/// How much memory an answer may take: each topic is told of once.
+pub fn memory(core: &Core) -> usize {
+    let image = core.image();
+    (image.topic_count() + image.partition_count()) * ANSWER_PART
+}
 
 /// Tells of all topics, or of those that are asked for, after creating what is missing where that is allowed.
 pub async fn answer(mut asked: Asked) -> Result<Reply, Ended> {
@@ -55,7 +66,9 @@ pub async fn answer(mut asked: Asked) -> Result<Reply, Ended> {
             }
         }
         Some(topics) => {
-            for topic in topics {
+            // Each once, however often it is named, as Kafka does.
+            let mut named = Set::default();
+            for topic in topics.iter().filter(|topic| named.insert((topic.name.as_deref(), topic.topic_id))) {
                 told.add(view.asked_for(topic), &core.reactor).await;
             }
         }

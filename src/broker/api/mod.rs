@@ -23,7 +23,8 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 
-use super::connection::{Answer, Client, Ended, Outcome, Reply};
+use super::connection::{Answer, Client, Ended, Outcome, Replies, Reply};
+use crate::limits::{FETCH_REQUEST_FREE, REQUEST_ELEMENT, REQUEST_GROWTH};
 use crate::wire::api::{ApiKey, RequestHeader, response_frame};
 use crate::wire::codec::{DecodeError, Reader};
 use crate::wire::schema::{Request, Response};
@@ -57,6 +58,19 @@ pub struct Asked {
 }
 
 impl Asked {
+    /// How much memory the request and its answer may take, at most.
+    fn memory(&self) -> usize {
+        let (core, bytes) = (&self.client.core, self.body.left());
+        let request = (bytes * REQUEST_GROWTH).min(bytes + core.request_elements * REQUEST_ELEMENT);
+        match self.api {
+            ApiKey::Fetch => fetch::memory(core, &self.body, self.version),
+            ApiKey::Metadata => request + metadata::memory(core),
+            ApiKey::DescribeConfigs => request + describe_configs::memory(bytes),
+            ApiKey::CreateTopics => request + create_topics::memory(bytes),
+            _ => request,
+        }
+    }
+
     /// The body.
     pub fn decode<R: Request>(&mut self) -> Result<R, Ended> {
         debug_assert_eq!(self.api, R::API);
@@ -96,15 +110,34 @@ impl Asked {
 
 /// Orders a request: when this returns, a Produce has its place on its shards, and any other request has its
 /// turn when all before it are answered.
-pub async fn order(client: &Rc<Client>, frame: Bytes) -> Result<Answer, Ended> {
+pub async fn order(client: &Rc<Client>, frame: Bytes, before: &Replies) -> Result<Answer, Ended> {
     let asked = read_header(client, frame)?;
     match asked.api {
-        ApiKey::Produce => produce::order(asked).await,
-        _ => Ok(Box::pin(async move { answer(asked).await.map(Outcome::Reply) })),
+        ApiKey::Produce => produce::order(asked, before).await,
+        // Boxed again, so that a request that waits for its turn takes no more than its bytes.
+        _ => Ok(Box::pin(async move { Box::pin(answer(asked)).await.map(Outcome::Reply) })),
     }
 }
 
+/// Answers a request in memory that was asked for.
 async fn answer(asked: Asked) -> Result<Reply, Ended> {
+    let core = asked.client.core.clone();
+    let bytes = asked.memory();
+    // Most fetches are small and wait for long: they would only keep memory from those that need it now.
+    if asked.api == ApiKey::Fetch && bytes <= FETCH_REQUEST_FREE {
+        return dispatch(asked).await;
+    }
+    let mut held = core.request_memory.take(bytes).await;
+    let mut reply = dispatch(asked).await?;
+    held.shrink_to(reply.len());
+    // What a fetch holds of records has its own share.
+    if reply.held.is_empty() {
+        reply.held.push(held);
+    }
+    Ok(reply)
+}
+
+async fn dispatch(asked: Asked) -> Result<Reply, Ended> {
     match asked.api {
         ApiKey::ApiVersions => api_versions::answer(asked),
         ApiKey::Metadata => metadata::answer(asked).await,
@@ -131,7 +164,7 @@ fn read_header(client: &Rc<Client>, frame: Bytes) -> Result<Asked, Ended> {
     // A client that does not know the broker yet asks in its newest version, and learns from the answer; of such
     // a request no more is read.
     let is_unknown = api == ApiKey::ApiVersions && !api.versions().contains(&version);
-    let mut body = Reader::new(frame);
+    let mut body = Reader::with_elements(frame, client.core.request_elements);
     if !is_unknown {
         if !api.advertised().contains(&version) {
             let (lowest, highest) = api.versions().into_inner();

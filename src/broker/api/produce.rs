@@ -7,11 +7,14 @@ use bytes::Bytes;
 use super::Asked;
 use super::places::{ByCore, Call, call_each, endpoints, is_led_elsewhere, leader, merge, place};
 use super::produce_refused;
-use crate::broker::connection::{Answer, Ended, Outcome};
+use crate::broker::connection::{Answer, Ended, Outcome, Replies};
 use crate::broker::core::Core;
 use crate::broker::messages::{ProduceCall, ProducePart, ProducePartReply, ShardReply, ShardRequest};
+use crate::limits::PRODUCE_ELEMENTS;
+use crate::reactor::sync::Permit;
 use crate::wire::api::ApiKey;
 use crate::wire::batch::{Batch, BatchError, Compression};
+use crate::wire::codec::{DecodeError, Reason};
 use crate::wire::error::ErrorCode;
 use crate::wire::schema::{
     LeaderIdAndEpoch, PartitionProduceResponse, ProduceRequest, ProduceResponse, TopicProduceData,
@@ -37,17 +40,41 @@ pub struct Split {
 }
 
 /// Puts the request's batches in order on their shards.
-pub async fn order(mut asked: Asked) -> Result<Answer, Ended> {
+pub async fn order(mut asked: Asked, before: &Replies) -> Result<Answer, Ended> {
     if !ApiKey::Produce.versions().contains(&asked.version) {
         return produce_refused::order(asked);
     }
-    let mut request: ProduceRequest = asked.decode()?;
     let core = asked.client.core.clone();
+    let (mut request, held) = decode(&mut asked, before).await?;
     let Split { topics, answers, parts } = split(&core, &mut request, asked.version).await;
     let timeout = Duration::from_millis(request.timeout_ms.max(0) as u64);
     let (acks, deadline) = (request.acks, core.reactor.now() + timeout);
     let calls = call_each(&core, parts, |parts| ShardRequest::Produce(ProduceCall { acks, deadline, parts }));
-    Ok(Box::pin(answer(asked, topics, acks, answers, calls)))
+    Ok(Box::pin(async move {
+        let mut outcome = answer(asked, topics, acks, answers, calls).await?;
+        if let (Outcome::Reply(reply), Some(mut held)) = (&mut outcome, held) {
+            held.shrink_to(reply.len());
+            reply.held.push(held);
+        }
+        Ok(outcome)
+    }))
+}
+
+/// The request; and the memory that was asked for where it has very many partitions.
+async fn decode(asked: &mut Asked, before: &Replies) -> Result<(ProduceRequest, Option<Permit>), Ended> {
+    let (mut body, core) = (asked.body().clone(), asked.client.core.clone());
+    body.allow_elements(PRODUCE_ELEMENTS);
+    let is_wide = |e: &DecodeError| matches!(e.reason(), Reason::Elements { .. });
+    match ProduceRequest::decode(&mut body, asked.version) {
+        Ok(request) => Ok((request, None)),
+        Err(e) if is_wide(&e) => {
+            // Only when it is its turn: who holds memory must not wait for requests that may want some.
+            before.all_answered().await;
+            let held = core.request_memory.take(asked.memory()).await;
+            Ok((asked.decode()?, Some(held)))
+        }
+        Err(e) => Err(asked.malformed(&e)),
+    }
 }
 
 /// Looks at each batch. One that may be appended goes to its shard; the others are answered here.
@@ -69,7 +96,10 @@ pub async fn split(core: &Core, request: &mut ProduceRequest, version: i16) -> S
             }
             let place = known.and_then(|topic| place(core, topic, part.index)).map_err(Refused::from);
             let checked = place.and_then(|place| Ok((place, check(records, version)?)));
-            match checked.and_then(|checked| check_acks(request.acks).map(|()| checked)) {
+            let may_be_sent = |batch: &Bytes| {
+                check_acks(request.acks).and_then(|()| check_transaction(batch, &request.transactional_id))
+            };
+            match checked.and_then(|checked| may_be_sent(&checked.1).map(|()| checked)) {
                 Ok((place, batch)) => {
                     parts.add(place.core, answers.len(), ProducePart { id: place.id, batch });
                     answers.push(None);
@@ -95,6 +125,15 @@ fn check_acks(acks: i16) -> Result<(), Refused> {
     if matches!(acks, -1..=1) { Ok(()) } else { Err(ErrorCode::INVALID_REQUIRED_ACKS.into()) }
 }
 
+/// A transactional batch comes in a request that names the transaction.
+fn check_transaction(batch: &[u8], transactional_id: &Option<String>) -> Result<(), Refused> {
+    let is_transactional = Batch::first(batch).is_ok_and(|batch| batch.is_transactional());
+    if is_transactional && transactional_id.is_none() {
+        return Err(ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED.into());
+    }
+    Ok(())
+}
+
 /// The one batch of a partition, if it is whole, good, and of the kind that clients may send.
 fn check(records: Bytes, version: i16) -> Result<Bytes, Refused> {
     let refused = |error, why: String| Refused(error, Some(why));
@@ -111,6 +150,8 @@ fn check(records: Bytes, version: i16) -> Result<Bytes, Refused> {
     }
     let batch = Batch::first(&records).map_err(bad)?;
     if batch.bytes().len() != records.len() {
+        // Where the length is what is wrong, the checksum tells.
+        batch.check().map_err(bad)?;
         let (one, all) = (batch.bytes().len(), records.len());
         let why = format!("there is to be one batch: the first has {one} of {all} bytes");
         return Err(refused(ErrorCode::INVALID_RECORD, why));

@@ -5,12 +5,14 @@
 
 use super::Asked;
 use crate::broker::connection::{Answer, Ended, Outcome, Reply};
+use crate::limits::PRODUCE_ELEMENTS;
 use crate::wire::codec::{DecodeError, EncodeError, Reader, Writer};
 use crate::wire::error::ErrorCode;
 
 /// Refuses each partition of the request.
 pub fn order(mut asked: Asked) -> Result<Answer, Ended> {
     let version = asked.version;
+    asked.body().allow_elements(PRODUCE_ELEMENTS);
     let old = read(asked.body()).map_err(|e| asked.malformed(&e))?;
     if old.acks == 0 {
         return Err(Ended::because(format!(

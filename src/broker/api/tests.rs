@@ -128,7 +128,7 @@ fn topics_are_created_on_demand_where_both_allow_it() {
         let response = client.ask(&produce("new", 1, &[(0, batch(10))]), 9).await;
         assert!(response.responses[0].partition_responses[0].error_code.is_none());
         let again = client.ask(&named(&["new", "new"], true), 12).await;
-        assert_eq!(again.topics.len(), 2);
+        assert_eq!(again.topics.len(), 1, "each is told of once");
     });
     let settings = Settings { auto_create_topics: false, ..Settings::default() };
     let broker = TestBroker::start(1, Options::calm(), settings, &[]);
@@ -292,6 +292,25 @@ fn settings_are_described() {
         let synonyms: Vec<_> = config.synonyms.iter().map(|s| (s.name.as_str(), s.source)).collect();
         assert_eq!(synonyms, [("segment.bytes", 1), ("log.segment.bytes", 5)]);
         assert!(config.documentation.is_some() && config.config_type == 3);
+    });
+}
+
+#[test]
+fn more_settings_than_fit_into_an_answer_end_the_connection() {
+    let broker = TestBroker::calm(&[]);
+    broker.client(60 * SECOND, async |mut client| {
+        let resource = DescribeConfigsResource {
+            resource_type: 4,
+            resource_name: "1".to_string(),
+            configuration_keys: None,
+        };
+        let request = DescribeConfigsRequest {
+            resources: vec![resource; 2_000],
+            include_synonyms: true,
+            include_documentation: true,
+        };
+        client.send(&request, 4).await;
+        assert!(client.is_ended().await);
     });
 }
 

@@ -163,6 +163,8 @@ fn a_stop_waits_for_a_short_recovery() {
     life.produce(3, 100);
     let life = life.next();
     life.open();
+    let refusal = life.shard.replica(ID).unwrap().refusal();
+    assert_eq!(refusal, Some(ErrorCode::NOT_LEADER_OR_FOLLOWER), "clients ask again after it");
     life.stop().unwrap();
     let life = life.next();
     assert!(life.found.clean);

@@ -6,12 +6,11 @@
 //! core that is short of memory slows its clients down.
 
 use std::ops::Range;
-use std::time::Duration;
 
 use bytes::Bytes;
 
 use super::{Connection, Ended};
-use crate::limits::{FRAME_MAX_OTHER, FRAME_RATE, FRAME_SMALL, FRAME_TIME, READ_AHEAD_BUSY, READ_AHEAD_IDLE};
+use crate::limits::{FRAME_MAX_OTHER, FRAME_PROOF, FRAME_SMALL, READ_AHEAD_BUSY, READ_AHEAD_IDLE};
 use crate::reactor::{Receiver, Share};
 use crate::wire::api::ApiKey;
 
@@ -99,7 +98,7 @@ pub async fn read_frame(frames: &mut Frames, of: &Connection) -> Result<Option<B
         return Ok(None);
     }
     let len = frame_length(frames.take(4), of)?;
-    of.replies.has_room(len).await;
+    of.replies.has_room(len, &of.client.core.queued).await;
     if len <= FRAME_SMALL {
         return small_frame(frames, len, of).await.map(Some);
     }
@@ -157,9 +156,15 @@ async fn small_frame(frames: &mut Frames, len: usize, of: &Connection) -> Result
 
 async fn large_frame(frames: &mut Frames, len: usize, of: &Connection) -> Result<Bytes, Ended> {
     let reactor = &of.client.core.reactor;
-    let mut chunk = reactor.pool().chunk(Share::Frames, len).await;
-    let slowest = FRAME_TIME + Duration::from_secs((len / FRAME_RATE) as u64);
-    let _held = of.must_arrive_by(reactor.now() + slowest);
+    let mut chunk = match reactor.pool().try_chunk(Share::Frames, len) {
+        Some(chunk) => chunk,
+        // Where memory is short, it is not held for a request of which little more than its length was sent.
+        None => {
+            frames.look_ahead(len.min(FRAME_PROOF), of).await?.ok_or(Ended::Peer)?;
+            reactor.pool().chunk(Share::Frames, len).await
+        }
+    };
+    let _held = of.receiving_frame();
     // The rest comes straight into the chunk: to read far ahead would only be one more copy.
     frames.next_size = READ_AHEAD_IDLE;
     chunk.append(frames.take(len));
@@ -168,6 +173,7 @@ async fn large_frame(frames: &mut Frames, len: usize, of: &Connection) -> Result
         let missing = len - chunk.len();
         let got = frames.receive(&mut chunk.spare()[..missing], of).await?;
         chunk.advance(got);
+        of.frame_has(chunk.len());
         turn += got;
         if turn > RECEIVE_TURN {
             turn = 0;

@@ -15,7 +15,9 @@ use std::task::{Context, Poll, Waker};
 use bytes::Bytes;
 
 use super::{Connection, Ended};
-use crate::limits::{REQUEST_BYTES_IN_FLIGHT, REQUESTS_IN_FLIGHT, SEND_TOGETHER};
+use crate::limits::{
+    FRAME_SMALL, QUEUED_BYTES, QUEUED_REQUEST, REQUEST_BYTES_IN_FLIGHT, REQUESTS_IN_FLIGHT, SEND_TOGETHER,
+};
 use crate::reactor::Sender;
 use crate::reactor::sync::{Bell, Permit};
 
@@ -36,8 +38,8 @@ pub enum Outcome {
 pub struct Reply {
     /// In the order in which they are sent.
     pub slices: Vec<Bytes>,
-    /// The share of the core's memory for replies that the slices pin.
-    pub held: Option<Permit>,
+    /// The shares of the core's memory for requests and replies that it holds.
+    pub held: Vec<Permit>,
 }
 
 impl Reply {
@@ -54,7 +56,7 @@ impl Reply {
 
 impl From<Vec<Bytes>> for Reply {
     fn from(slices: Vec<Bytes>) -> Reply {
-        Reply { slices, held: None }
+        Reply { slices, held: Vec::new() }
     }
 }
 
@@ -73,25 +75,31 @@ pub struct Replies {
 struct Waiting {
     answer: Answer,
     request_bytes: usize,
+    /// What of the core's bound on small requests it takes.
+    queued: usize,
 }
 
 impl Replies {
-    /// Adds a request of this many bytes.
-    pub fn push(&self, answer: Answer, request_bytes: usize) {
+    /// Adds a request of this many bytes. `all` counts what waits on the core, but for the first request of each
+    /// connection.
+    pub fn push(&self, answer: Answer, request_bytes: usize, all: &Cell<usize>) {
+        let queued = if self.is_empty() { 0 } else { queued_bytes(request_bytes) };
+        all.set(all.get() + queued);
         self.count.set(self.count.get() + 1);
         self.bytes.set(self.bytes.get() + request_bytes);
-        self.queue.borrow_mut().push_back(Waiting { answer, request_bytes });
+        self.queue.borrow_mut().push_back(Waiting { answer, request_bytes, queued });
         if let Some(writer) = self.writer.take() {
             writer.wake();
         }
     }
 
     /// Resolves when one more request of this many bytes may be read.
-    pub async fn has_room(&self, request_bytes: usize) {
+    pub async fn has_room(&self, request_bytes: usize, all: &Cell<usize>) {
         loop {
             let answered = self.answered.notified();
             let (count, bytes) = (self.count.get(), self.bytes.get());
-            let fits = bytes + request_bytes <= REQUEST_BYTES_IN_FLIGHT;
+            let fits = bytes + request_bytes <= REQUEST_BYTES_IN_FLIGHT
+                && all.get() + queued_bytes(request_bytes) <= QUEUED_BYTES;
             if count == 0 || (count < REQUESTS_IN_FLIGHT && fits) {
                 return;
             }
@@ -99,9 +107,21 @@ impl Replies {
         }
     }
 
+    /// Resolves when all requests are answered.
+    pub async fn all_answered(&self) {
+        loop {
+            let answered = self.answered.notified();
+            if self.is_empty() {
+                return;
+            }
+            answered.await;
+        }
+    }
+
     /// Lets go of all that waits.
-    pub fn clear(&self) {
+    pub fn clear(&self, all: &Cell<usize>) {
         let waiting = take(&mut *self.queue.borrow_mut());
+        all.set(all.get() - waiting.iter().map(|waiting| waiting.queued).sum::<usize>());
         drop(waiting);
     }
 
@@ -127,6 +147,11 @@ impl Replies {
     }
 }
 
+/// What a request that waits takes besides memory of the pool, where larger ones lie.
+fn queued_bytes(request_bytes: usize) -> usize {
+    QUEUED_REQUEST + if request_bytes <= FRAME_SMALL { request_bytes } else { 0 }
+}
+
 /// The sending half of a connection, and the request whose turn it is.
 pub struct Writer {
     sender: Sender,
@@ -144,6 +169,9 @@ impl Writer {
             Some(current) => current,
             None => std::task::ready!(of.replies.next(cx)),
         };
+        // It does not wait in line any more.
+        let all = &of.client.core.queued;
+        all.set(all.get() - take(&mut current.queued));
         match current.answer.as_mut().poll(cx) {
             Poll::Ready(outcome) => {
                 of.replies.answered(current.request_bytes);
@@ -167,8 +195,9 @@ impl Writer {
 
     /// Sends slices in pieces, so that a client that takes nothing is told from one that is slow, and memory is
     /// let go as it is taken.
-    async fn send(&mut self, of: &Connection, slices: Vec<Bytes>) -> Result<(), Ended> {
+    async fn send(&mut self, of: &Connection, slices: Vec<Bytes>, held: &mut [Permit]) -> Result<(), Ended> {
         let _sending = of.sending();
+        let mut left: usize = slices.iter().map(Bytes::len).sum();
         let (mut piece, mut bytes) = (Vec::new(), 0);
         for slice in slices {
             bytes += slice.len();
@@ -176,7 +205,8 @@ impl Writer {
             if bytes >= SEND_TOGETHER {
                 self.sender.send(take(&mut piece)).await?;
                 of.sent();
-                bytes = 0;
+                left -= take(&mut bytes);
+                hold(held, left);
             }
         }
         if !piece.is_empty() {
@@ -184,6 +214,14 @@ impl Writer {
             of.sent();
         }
         Ok(())
+    }
+}
+
+/// Gives back what is held beyond `bytes`, of the earliest replies first.
+fn hold(held: &mut [Permit], mut bytes: usize) {
+    for permit in held.iter_mut().rev() {
+        permit.shrink_to(bytes);
+        bytes -= permit.units();
     }
 }
 
@@ -208,7 +246,7 @@ pub async fn reply(writer: &mut Writer, of: &Connection) -> Ended {
             }
             next = if bytes < SEND_TOGETHER { writer.try_outcome(of).await } else { None };
         }
-        if let Err(ended) = writer.send(of, slices).await {
+        if let Err(ended) = writer.send(of, slices, &mut held).await {
             return ended;
         }
         drop(held);

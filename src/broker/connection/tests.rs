@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use crate::broker::core::Settings;
 use crate::broker::testing::*;
-use crate::limits::{FRAME_MAX_OTHER, REQUESTS_IN_FLIGHT};
+use crate::limits::{ENDINGS_TOLD, FRAME_MAX_OTHER, FRAME_PROOF, QUEUED_BYTES, REQUESTS_IN_FLIGHT};
 use crate::reactor::sim::Options;
 use crate::wire::api::{ApiKey, request_frame};
 use crate::wire::error::ErrorCode;
@@ -383,4 +383,110 @@ fn who_does_not_read_pins_one_reply() {
             assert!(fetched.responses[0].partitions[0].records.as_ref().unwrap().len() > 900_000);
         }
     });
+}
+
+#[test]
+fn a_frame_that_does_not_arrive_gives_way_to_those_that_do() {
+    let broker = TestBroker::calm(&[("t", 1)]);
+    let address = broker.world.address(broker.node, PORT);
+    let control = broker.control.clone();
+    broker.client(600 * SECOND, async move |mut client| {
+        let reactor = client.reactor.clone();
+        // On each core one takes nearly all the memory that there is, and others would like to.
+        let announced = [&20_100_000i32.to_be_bytes()[..], b"\0\0\0\x09\0\0"].concat();
+        let proof = vec![0; FRAME_PROOF];
+        let mut silent = Vec::new();
+        for proves in [false, false, true, true, false, false, true, true] {
+            let mut one = TestClient::connect(reactor.clone(), address).await;
+            one.send_raw(announced.clone()).await;
+            if proves {
+                one.send_raw(proof.clone()).await;
+            }
+            reactor.sleep(Duration::from_millis(10)).await;
+            silent.push(one);
+        }
+        assert!(control.lock().unwrap().frames.values().sum::<usize>() > 2 * 20_000_000);
+        let then = reactor.now();
+        for _ in 0..5 {
+            let response = client.ask(&produce("t", 1, &[(0, batch(900_000))]), 9).await;
+            assert!(response.responses[0].partition_responses[0].error_code.is_none());
+        }
+        assert!(reactor.now().since(then) < 20 * SECOND, "alone each of them would have had half a minute");
+    });
+}
+
+#[test]
+fn what_waits_for_its_turn_is_bounded_on_the_core() {
+    let broker = TestBroker::calm(&[("t", 2)]);
+    let address = broker.world.address(broker.node, PORT);
+    let control = broker.control.clone();
+    broker.client(600 * SECOND, async move |mut client| {
+        let reactor = client.reactor.clone();
+        let long = ApiVersionsRequest { client_software_name: "x".repeat(1800), ..versions() };
+        let mut many = Vec::new();
+        for _ in 0..300 {
+            let mut one = TestClient::connect(reactor.clone(), address).await;
+            let mut bytes =
+                request_frame(&fetch("t", 300 * SECOND, &[(0, 0)]), 12, 1, None).unwrap().concat();
+            for id in 2..70 {
+                bytes.extend(request_frame(&long, 3, id, None).unwrap().concat());
+            }
+            one.send_raw(bytes).await;
+            many.push(one);
+        }
+        reactor.sleep(SECOND).await;
+        for core in 0..2 {
+            let queued = control.lock().unwrap().queued[&core];
+            assert!((QUEUED_BYTES / 2..=QUEUED_BYTES).contains(&queued), "{queued}");
+        }
+        client.ask(&versions(), 0).await;
+        // Each goes on, and all are answered, when what they wait for is there.
+        client.ask(&produce("t", 1, &[(0, batch(10))]), 9).await;
+        for one in &mut many[..20] {
+            one.receive::<FetchResponse>(12).await;
+            for id in 2..70 {
+                assert_eq!(one.receive::<ApiVersionsResponse>(3).await.0, id);
+            }
+        }
+        drop(many);
+        reactor.sleep(SECOND).await;
+        assert_eq!(control.lock().unwrap().queued, [(0, 0), (1, 0)].into());
+    });
+}
+
+#[test]
+fn a_produce_of_very_many_partitions_waits_for_its_turn_and_is_answered() {
+    let broker = TestBroker::calm(&[("t", 2)]);
+    broker.control().acknowledge_after.insert(0, Duration::from_millis(50));
+    broker.client(60 * SECOND, async |mut client| {
+        let mut wide = produce("t", 1, &[(1, batch(10))]);
+        let nothing = PartitionProduceData { index: 7, records: None };
+        wide.topic_data[0].partition_data.extend(vec![nothing; 5_000]);
+        let first = client.send(&produce("t", 1, &[(0, batch(10))]), 9).await;
+        let second = client.send(&wide, 9).await;
+        let third = client.send(&produce("t", 1, &[(1, batch(10))]), 9).await;
+        assert_eq!(client.receive::<ProduceResponse>(9).await.0, first);
+        let (id, response) = client.receive::<ProduceResponse>(9).await;
+        let parts = &response.responses[0].partition_responses;
+        assert_eq!((id, parts.len(), parts[0].base_offset), (second, 5_001, 0));
+        assert!(parts[1..].iter().all(|part| part.error_code.is_error()));
+        let (id, response) = client.receive::<ProduceResponse>(9).await;
+        assert_eq!((id, response.responses[0].partition_responses[0].base_offset), (third, 1), "in order");
+        // And one of far more than any broker of this size takes.
+        wide.topic_data[0].partition_data = vec![PartitionProduceData::default(); 100_000];
+        client.send(&wide, 9).await;
+        assert!(client.is_ended().await);
+    });
+}
+
+#[test]
+fn of_many_endings_some_are_told_and_the_others_counted() {
+    let endings = super::Endings::default();
+    let mut told = Vec::new();
+    for ms in 0..1_000 {
+        endings.tell(crate::reactor::Nanos(20_000_000_000 + ms * 1_000_000), |untold| told.push(untold));
+    }
+    assert_eq!(told, vec![0; ENDINGS_TOLD]);
+    endings.tell(crate::reactor::Nanos(40_000_000_000), |untold| told.push(untold));
+    assert_eq!(told.last(), Some(&(1_000 - ENDINGS_TOLD)));
 }

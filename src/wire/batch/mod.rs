@@ -364,9 +364,6 @@ impl<'a> Batch<'a> {
         if self.is_idempotent() && self.base_sequence() < 0 {
             return refuse(ErrorCode::INVALID_RECORD, "a batch with a producer id needs a sequence number");
         }
-        if self.is_log_append_time() {
-            return refuse(ErrorCode::INVALID_TIMESTAMP, "clients may not set LogAppendTime");
-        }
         Ok(())
     }
 

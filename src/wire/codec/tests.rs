@@ -57,6 +57,25 @@ fn strings_are_bounded_and_mended() {
 }
 
 #[test]
+fn a_reader_takes_so_many_elements_and_no_more() {
+    let lists = [&[0, 0, 0, 3][..], &[0; 3], &[0, 0, 0, 2], &[0; 2], &[0, 0, 0, 0], &[0xff; 4]].concat();
+    let read = |elements: usize| {
+        let mut r = Reader::with_elements(lists.clone().into(), elements);
+        let mut all = 0;
+        for _ in 0..4 {
+            let count = r.elements(false, 1)?.unwrap_or(0);
+            r.skip(count)?;
+            all += count;
+        }
+        Ok(all)
+    };
+    assert_eq!(read(5), Ok(5));
+    assert_eq!(read(usize::MAX), Ok(5));
+    let refused: DecodeError = read(4).unwrap_err();
+    assert_eq!(refused.reason(), &Reason::Elements { count: 2, allowed: 1 });
+}
+
+#[test]
 fn a_list_is_refused_before_it_is_read_if_it_cannot_fit() {
     let claim = [0x7f, 0xff, 0xff, 0xff, 1, 2, 3, 4];
     let refused = reader(&claim).elements(false, 2).unwrap_err();

@@ -51,7 +51,7 @@ pub fn reply(asked: &Asked, plan: Plan, closing: &Closing, held: Option<Permit>)
         response.node_endpoints = endpoints(&image, listener, leaders.into_iter());
     }
     let mut reply = asked.reply(&response)?;
-    reply.held = held;
+    reply.held.extend(held);
     Ok(reply)
 }
 

@@ -191,7 +191,7 @@ fn stalled_readers_do_not_starve_the_others() {
         }
         // Far more of them than the memory for replies can serve, on both cores.
         let mut stalled = Vec::new();
-        for _ in 0..40 {
+        for _ in 0..160 {
             let mut reader = TestClient::connect(reactor.clone(), address).await;
             reader.send(&fetch("t", SECOND, &[(0, 0)]), VERSION).await;
             stalled.push(reader);
@@ -204,6 +204,6 @@ fn stalled_readers_do_not_starve_the_others() {
             assert!(sizes(&response)[0].1 > 900_000);
         }
         assert!(reactor.now().since(then) < 60 * SECOND);
-        assert!(control.lock().unwrap().connections[&usize::MAX] < 40, "some were let go");
+        assert!(control.lock().unwrap().connections[&usize::MAX] < 160, "some were let go");
     });
 }

@@ -55,6 +55,14 @@ fn errors_are_kafkas() {
     assert_eq!(verdict(with(21, &[0, 7]), 13), ErrorCode::UNSUPPORTED_COMPRESSION_TYPE, "no such codec");
     assert_eq!(verdict(with(21, &[0, 4]), 6), ErrorCode::UNSUPPORTED_COMPRESSION_TYPE, "zstd too early");
     assert_eq!(verdict(with(21, &[0, 4]), 7), ErrorCode::NONE, "zstd, not opened here");
+    let mut shorter = batch();
+    shorter[11] -= 1;
+    assert_eq!(verdict(shorter, 3), ErrorCode::CORRUPT_MESSAGE, "a length that ends early");
+    let transactional = with(21, &[0, 0x10]);
+    assert_eq!(check_transaction(&transactional, &Some("t".to_string())), Ok(()));
+    let unnamed = Err(Refused(ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED, None));
+    assert_eq!(check_transaction(&transactional, &None), unnamed);
+    assert_eq!(check_transaction(&batch(), &None), Ok(()));
     let mut bad = batch();
     bad[17] ^= 1;
     assert_eq!(verdict(bad, 3), ErrorCode::CORRUPT_MESSAGE, "checksum");
