@@ -113,11 +113,7 @@ impl Client {
     /// Makes the topic. What is deleted of it leaves the disk at once.
     fn new(address: &str, topic: &str) -> Client {
         let mut connection = Connection::open(address, PATIENCE).unwrap();
-        let soon = CreatableTopicConfig {
-            name: "file.delete.delay.ms".into(),
-            value: Some("1".into()),
-            ..Default::default()
-        };
+        let soon = CreatableTopicConfig { name: "file.delete.delay.ms".into(), value: Some("1".into()) };
         let wanted = CreatableTopic {
             name: topic.to_string(),
             num_partitions: 1,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use ottla::command::client::Connection;
-use ottla::limits::{QUEUED_BYTES, READ_AHEAD_BUSY};
+use ottla::limits::{ANSWER_MAX, QUEUED_BYTES, READ_AHEAD_BUSY, REQUEST_MEMORY_MIN};
 use ottla::wire::error::ErrorCode;
 use ottla::wire::schema::{
     CreatableTopic, CreatableTopicConfig, CreateTopicsRequest, ListOffsetsPartition, ListOffsetsRequest,
@@ -70,11 +70,8 @@ impl Target {
     pub fn topic(&self, name: &str, partitions: i32) -> Topic {
         let since = std::time::UNIX_EPOCH.elapsed().unwrap().as_nanos();
         let name = format!("{name}-{}-{since}", std::process::id());
-        let large = CreatableTopicConfig {
-            name: "max.message.bytes".into(),
-            value: Some((8 << 20).to_string()),
-            ..Default::default()
-        };
+        let large =
+            CreatableTopicConfig { name: "max.message.bytes".into(), value: Some((8 << 20).to_string()) };
         let wanted = CreatableTopic {
             name: name.clone(),
             num_partitions: partitions,
@@ -145,10 +142,11 @@ impl Watch<'_> {
     pub fn check(&self, connections: u64) {
         let Some(broker) = &self.target.own else { return };
         let cores = std::thread::available_parallelism().map_or(1, usize::from).min(2) as u64;
-        // What is read into, appended to and read from lies in the pools. Beside them lie requests that were read
-        // and their answers: half as much as the pools, or one of the largest for each core; and the small
-        // requests that wait for their turn.
-        let requests = (POOLS / 2).max(cores * 32 << 20) + cores * QUEUED_BYTES as u64;
+        // What is read into, appended to and read from lies in the pools. Beside them lie requests that were read,
+        // with their answers (one answer may be larger than its share), and the small requests that wait for their
+        // turn.
+        let requests = ((POOLS / cores / 2) as usize).max(REQUEST_MEMORY_MIN);
+        let requests = cores * (requests + ANSWER_MAX + QUEUED_BYTES) as u64;
         let most = self.before + POOLS + requests + connections * CONNECTION + SLACK;
         let (peak, now) = (status(broker.pid(), "VmHWM:"), status(broker.pid(), "VmRSS:"));
         let mib = |bytes: u64| bytes >> 20;
