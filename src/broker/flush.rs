@@ -180,7 +180,11 @@ impl Shard {
         let missing = planned.iter().filter(|plan| {
             plan.replica.online(|online| !online.files.contains_key(&plan.segment)) == Some(true)
         });
-        let made = missing.map(|plan| self.make_segment_file(&plan.replica, plan.segment));
+        let made =
+            missing.map(async |plan| match self.make_segment_file(&plan.replica, plan.segment).await {
+                Err(error) if plan.replica.is_missed(&error) => Ok(()),
+                made => made,
+            });
         join_all(made.collect::<Vec<_>>()).await.into_iter().collect()
     }
 

@@ -139,13 +139,12 @@ impl Shard {
         spec: PartitionSpec,
         opened: Result<Opened, OpenError>,
     ) {
-        if replica.gone.get() {
-            return;
-        }
         let opened = match opened {
+            Ok(_) if replica.gone.get() => return,
             Ok(opened) => opened,
             Err(error) => {
                 match &error {
+                    OpenError::Io(io) if replica.is_missed(io) => return,
                     // Without room the disk is no worse to be trusted: what it holds is served.
                     OpenError::Io(io) if io.kind() == io::ErrorKind::StorageFull => {}
                     OpenError::Io(io) => {
@@ -205,8 +204,11 @@ impl Shard {
         let Some(replica) = self.remove(id) else { return };
         let shard = self.clone();
         self.reactor.spawn(Class::Background, async move {
-            if let Err(error) = shard.delete_folder(&replica, delay).await {
-                tracing::error!("{}: the deleted topic's folder stays: {error}", replica.dir.display());
+            match shard.delete_folder(&replica, delay).await {
+                Ok(()) => {}
+                // One that was still to be made is not there.
+                Err(error) if replica.is_missed(&error) => {}
+                Err(error) => shard.fail(&format!("{}: it could not be deleted", replica.name()), &error),
             }
         });
     }

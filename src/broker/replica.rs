@@ -76,6 +76,12 @@ impl Replica {
         format!("{}-{}", self.topic, self.id.partition)
     }
 
+    /// Whether an error comes of its deletion: the folder has another name then. No other error is to be passed
+    /// over, whoever it meets: a flush that fails leaves what others wrote to chance too.
+    pub fn is_missed(&self, error: &std::io::Error) -> bool {
+        self.gone.get() && error.kind() == std::io::ErrorKind::NotFound
+    }
+
     /// Runs `f` on the replica if it serves.
     pub fn online<T>(&self, f: impl FnOnce(&mut Online) -> T) -> Option<T> {
         match &mut *self.state.borrow_mut() {

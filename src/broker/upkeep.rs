@@ -96,7 +96,7 @@ impl Shard {
             let finished = self.finish_segment(&replica, base).await;
             match finished.map_err(|error| (error.kind(), error)) {
                 Ok(()) => {}
-                Err(_) if replica.gone.get() => {}
+                Err((_, error)) if replica.is_missed(&error) => {}
                 // What is already there stays as it is until there is room again.
                 Err((io::ErrorKind::StorageFull, _)) => break,
                 Err((_, error)) => {
@@ -108,7 +108,7 @@ impl Shard {
         let due = replica.online(|online| std::mem::take(&mut online.check_retention));
         if due == Some(true)
             && let Err(error) = self.expire(&replica).await
-            && !replica.gone.get()
+            && !replica.is_missed(&error)
             && error.kind() != io::ErrorKind::StorageFull
         {
             // Deletions that come later must not leave a gap behind what is still there.
@@ -224,21 +224,18 @@ impl Shard {
         self.reactor.spawn(Class::Background, async move {
             let permit = shard.upkeep.acquire(1).await;
             let grown = match shard.is_stopping() {
-                true => Err(io::Error::other("the node stops")),
-                false => shard.grow(&file, &step).await,
+                true => None,
+                false => Some(shard.grow(&file, &step).await),
             };
             replica.online(|online| {
                 if let Some(file) = online.files.get_mut(&base) {
                     match &grown {
-                        Ok(()) => file.growth.finished(),
-                        Err(_) => file.growth.abandoned(),
+                        Some(Ok(())) => file.growth.finished(),
+                        _ => file.growth.abandoned(),
                     }
                 }
             });
-            if let Err(error) = grown
-                && !replica.gone.get()
-                && !shard.is_stopping()
-            {
+            if let Some(Err(error)) = grown {
                 shard.growth_failed(&replica, &error).await;
             }
             drop(permit);

@@ -144,6 +144,7 @@ impl DiskState {
             return Err(self.tree.find(path, false).err().unwrap_or_else(|| os(libc::ENOENT)));
         };
         if let Err(error) = fault {
+            self.device_fault();
             if self.tree.has_changes(directory, upto) {
                 self.journal_fault();
             }

@@ -10,8 +10,8 @@
 //! - A loss of power keeps, loses or tears at sectors each write that no flush covered; of a file's changes of
 //!   size and extents it keeps some first part; of the changes of names any, but those of one name in order.
 //!   What is written where the extent was lost reads as zeros; what an unflushed truncation cut off may return.
-//! - A flush that fails leaves the data that it should have covered for good to chance, though the next one
-//!   succeeds. Changes of size, extents or names that it should have covered wait for the next one, or else the
+//! - A flush that fails, of a file or a directory, leaves the data that it should have covered for good to chance,
+//!   though the next one succeeds. Changes of size, extents or names that it should have covered wait for the next one, or else the
 //!   journal is gone, and with it every change until the machine starts anew.
 //!
 //! [`content`] holds a file, [`tree`] the names, [`mood`] the chance of a loss of power.

@@ -205,6 +205,17 @@ impl DiskState {
         if self.read_only { Err(os(libc::EROFS)) } else { Ok(()) }
     }
 
+    /// The device could not be flushed: what had been written in place may be gone from its cache.
+    pub(super) fn device_fault(&mut self) {
+        if self.options.one_flush {
+            let writes = self.finished_writes;
+            for (_, content) in self.tree.files_mut() {
+                let blocks: Vec<u32> = content.dirty_in_place().collect();
+                blocks.into_iter().for_each(|block| content.doom_data(block, writes));
+            }
+        }
+    }
+
     /// The journal was to be written, and that failed: perhaps it is gone, and the file system with it.
     pub(super) fn journal_fault(&mut self) {
         self.read_only |= self.rng.coin();
