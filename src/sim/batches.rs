@@ -16,6 +16,18 @@ pub fn make_batch(entry: Entry, size: usize, timestamp: i64) -> Bytes {
     Bytes::from(builder.build().expect("an uncompressed batch can be built"))
 }
 
+/// A batch of exactly this length that tells its entry, of one record.
+pub fn make_batch_of(len: usize, entry: Entry, timestamp: i64) -> Bytes {
+    let mut size = len;
+    loop {
+        let batch = make_batch(entry, size, timestamp);
+        if batch.len() == len {
+            return batch;
+        }
+        size = (size + len).checked_sub(batch.len()).expect("a batch of this length can be made");
+    }
+}
+
 /// The whole batches of what a fetch from `offset` gave, each with its offset.
 pub fn read_batches(bytes: &[u8], offset: i64, high_watermark: i64) -> Vec<(i64, Entry)> {
     let mut batches = Vec::new();

@@ -11,7 +11,7 @@ use crate::broker::messages::{
 use crate::broker::shard::Shard;
 use crate::reactor::sync::completion;
 use crate::reactor::{Class, Reactor};
-use crate::sim::batches::{make_batch, read_batches};
+use crate::sim::batches::{make_batch, make_batch_of, read_batches};
 use crate::sim::known::Entry;
 use crate::wire::error::ErrorCode;
 
@@ -31,12 +31,16 @@ impl Run {
 
     async fn produce(self: Rc<Run>, reactor: Reactor, shard: Rc<Shard>, producer: u32, pace: Pace) {
         let (large, pipelined) = (self.draw(4) == 0, self.draw(2) == 0);
-        for number in 0.. {
+        for number in 0..pace.batches {
             let id = self.partitions[self.draw(self.partitions.len() as u64) as usize];
-            let entry = Entry { producer, number, records: 1 + self.draw(5) as u32 };
-            let size = if large { self.draw(30_000) } else { self.draw(600) } as usize;
             let timestamp = if self.stamped { reactor.wall_clock_ms() } else { 0 };
-            let batch = make_batch(entry, size, timestamp);
+            let records = if self.even.is_some() { 1 } else { 1 + self.draw(5) as u32 };
+            let entry = Entry { producer, number, records };
+            let size = if large { self.draw(30_000) } else { self.draw(600) } as usize;
+            let batch = match self.even {
+                Some(len) => make_batch_of(len, entry, timestamp),
+                None => make_batch(entry, size, timestamp),
+            };
             self.known.borrow_mut().entry(id.partition).or_default().sends(entry);
             let (completer, answer) = completion();
             let deadline = reactor.now() + PATIENCE;

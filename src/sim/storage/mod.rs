@@ -95,6 +95,9 @@ struct Run {
     stamped: bool,
     /// Whether each start leads under a new epoch. Without that, only the erasing keeps the dead down.
     raises_epochs: bool,
+    /// The length of all batches, where they are all of one length: then one that was torn may be followed, after
+    /// the crash, by another that ends just where the next old one begins.
+    even: Option<usize>,
     starts: Cell<i32>,
     known: RefCell<BTreeMap<i32, Known>>,
     next_producer: Cell<u32>,
@@ -107,6 +110,8 @@ struct Pace {
     span: Duration,
     /// The longest that a producer waits between two batches.
     wait: Duration,
+    /// How many batches a producer sends.
+    batches: u32,
 }
 
 /// Runs one seed; panics, telling the seed, when something that was promised does not hold.
@@ -150,6 +155,7 @@ fn begin(seed: u64, lines: usize) -> Rc<Run> {
         log,
         stamped: rng.coin(),
         raises_epochs: rng.coin(),
+        even: *rng.pick(&[None, None, None, Some(1024), Some(4096), Some(8192)]),
         starts: Cell::new(0),
         rng: RefCell::new(rng),
         known: RefCell::default(),
@@ -218,16 +224,18 @@ impl Run {
     }
 
     fn pace(&self) -> Pace {
-        let (span, wait) = match self.draw(8) {
-            0 => (1_000, 300),
-            1 => (3_000, 3_000),
-            2 => (30_000, 3_000),
+        let kind = if self.even.is_some() && self.draw(2) == 0 { 0 } else { self.draw(8) };
+        let (span, wait, batches) = match kind {
+            // Just so many that they end somewhere among those that were cut off.
+            0 => (100_000, 300, 1 + self.draw(4) as u32),
+            1 => (3_000, 3_000, u32::MAX),
+            2 => (30_000, 3_000, u32::MAX),
             // The upkeep comes once a second.
-            3 | 4 => (4_000_000, 60_000),
-            _ => (400_000, 3_000),
+            3 | 4 => (4_000_000, 60_000, u32::MAX),
+            _ => (400_000, 3_000, u32::MAX),
         };
         let span = self.draw(span);
-        Pace { span: Duration::from_micros(span), wait: Duration::from_micros(wait) }
+        Pace { span: Duration::from_micros(span), wait: Duration::from_micros(wait), batches }
     }
 
     fn end(self: &Rc<Run>, reactor: &Reactor, shard: &Rc<Shard>) {
