@@ -135,7 +135,7 @@ impl Run {
             let answer = &response.topics[0].partitions[0];
             match answer.error_code {
                 ErrorCode::NONE => return Ok(answer.offset),
-                ErrorCode::LEADER_NOT_AVAILABLE => self.clients.sleep(AGAIN).await,
+                ErrorCode::NOT_LEADER_OR_FOLLOWER => self.clients.sleep(AGAIN).await,
                 error => panic!("seed {}: {name}-{partition}: {error}", self.seed()),
             }
         }
