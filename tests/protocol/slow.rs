@@ -1,13 +1,14 @@
 //! Clients that do not read, or that hardly send.
 
+use std::io::Write;
 use std::time::Duration;
 
 use ottla::command::client::Connection;
 use ottla::wire::batch::BatchBuilder;
 use ottla::wire::error::ErrorCode;
 use ottla::wire::schema::{
-    DescribeConfigsRequest, DescribeConfigsResource, FetchPartition, FetchRequest, FetchTopic,
-    PartitionProduceData, ProduceRequest, TopicProduceData,
+    ApiVersionsRequest, DescribeConfigsRequest, DescribeConfigsResource, FetchPartition, FetchRequest,
+    FetchTopic, PartitionProduceData, ProduceRequest, TopicProduceData,
 };
 
 use crate::bystander::Bystander;
@@ -108,20 +109,25 @@ fn many_requests_that_wait_behind_a_long_one() {
     let memory = target.watch_memory();
     // A fetch that waits for ever, and behind it all that the broker reads.
     let small = frame(&request(
-        &ottla::wire::schema::ApiVersionsRequest {
-            client_software_name: "x".repeat(1900),
-            client_software_version: "1".into(),
-        },
+        &ApiVersionsRequest { client_software_name: "x".repeat(1900), client_software_version: "1".into() },
         3,
     ));
-    let asked = [fetch(&topic, i32::MAX, i32::MAX), small.repeat(100)].concat();
-    let mut clients: Vec<Raw> = Vec::new();
+    let many = small.repeat(1000);
+    let mut clients: Vec<(Raw, usize)> = Vec::new();
     for _ in 0..CLIENTS {
         let mut raw = Raw::connect(&target.address);
+        assert!(raw.send(&fetch(&topic, i32::MAX, i32::MAX)));
         raw.stream.set_nonblocking(true).unwrap();
-        // As much as the broker and the sockets take.
-        let _ = std::io::Write::write(&mut raw.stream, &asked);
-        clients.push(raw);
+        clients.push((raw, 0));
+    }
+    // As much as the broker and the sockets take, and then as much as they take more.
+    for _ in 0..4 {
+        for (raw, at) in &mut clients {
+            while let Ok(sent) = raw.stream.write(&many[*at..]) {
+                *at = (*at + sent) % many.len();
+            }
+        }
+        bystander.goes_on();
     }
     bystander.goes_on();
     memory.check(CLIENTS as u64);
