@@ -139,7 +139,9 @@ fn begin(seed: u64, lines: usize) -> Rc<Run> {
     let node = world.add_node();
     let mut rng = Rng::new(seed);
     let topic = Uuid([7; 16]);
-    let partitions = (0..1 + rng.below(4) as i32).map(|partition| PartitionId { topic, partition }).collect();
+    let even = *rng.pick(&[None, None, None, Some(1024), Some(4096), Some(8192)]);
+    let count = if even.is_some() { 1 } else { 1 + rng.below(4) as i32 };
+    let partitions = (0..count).map(|partition| PartitionId { topic, partition }).collect();
     let log = LogConfig {
         segment_bytes: *rng.pick(&[20_000, 200_000, 1 << 30]),
         index_interval_bytes: *rng.pick(&[100, 4096]),
@@ -154,8 +156,8 @@ fn begin(seed: u64, lines: usize) -> Rc<Run> {
         partitions,
         log,
         stamped: rng.coin(),
-        raises_epochs: rng.coin(),
-        even: *rng.pick(&[None, None, None, Some(1024), Some(4096), Some(8192)]),
+        raises_epochs: rng.below(4) > if even.is_some() { 2 } else { 1 },
+        even,
         starts: Cell::new(0),
         rng: RefCell::new(rng),
         known: RefCell::default(),
@@ -166,7 +168,8 @@ fn begin(seed: u64, lines: usize) -> Rc<Run> {
 
 impl Run {
     fn to_the_end(self: &Rc<Run>) {
-        for _ in 0..2 + self.draw(6) {
+        let lives = if self.even.is_some() { 4 + self.draw(12) } else { 2 + self.draw(6) };
+        for _ in 0..lives {
             self.live();
             if self.draw(4) == 0 {
                 self.damage_and_mend();
@@ -227,7 +230,7 @@ impl Run {
         let kind = if self.even.is_some() && self.draw(2) == 0 { 0 } else { self.draw(8) };
         let (span, wait, batches) = match kind {
             // Just so many that they end somewhere among those that were cut off.
-            0 => (100_000, 300, 1 + self.draw(4) as u32),
+            0 => (20_000, 300, 1 + self.draw(3) as u32),
             1 => (3_000, 3_000, u32::MAX),
             2 => (30_000, 3_000, u32::MAX),
             // The upkeep comes once a second.

@@ -74,14 +74,16 @@ impl Mood {
         }
     }
 
-    /// Whether a sector of a torn write is kept: each for itself, or all before or behind some point of it.
+    /// Whether a sector of a torn write is kept: each for itself, or each block as a whole, or all before or behind
+    /// some point of it.
     pub fn keeps_sector(&self, write: u64, extent: (u64, u64), logical: u64, index: usize) -> bool {
         let per_block = BLOCK / SECTOR as u64;
         let sector = (logical - extent.0) * per_block + index as u64;
         let point = self.word(write, 3) % (extent.1 * per_block + 1);
-        match self.word(write, 2) % 3 {
+        match self.word(write, 2) % 4 {
             0 => sector < point,
             1 => sector >= point,
+            2 => self.word(write, 4 + sector / per_block * per_block) & 1 == 0,
             _ => self.word(write, 4 + sector) & 1 == 0,
         }
     }
