@@ -62,8 +62,9 @@ pub const REQUEST_MEMORY_MIN: usize = REQUEST_ELEMENTS.0 * REQUEST_ELEMENT;
 pub const PRODUCE_ELEMENTS: usize = 1024;
 /// Memory that a Fetch request may take without asking for it: most fetches wait, and they are many.
 pub const FETCH_REQUEST_FREE: usize = 64 << 10;
-/// The largest answer without records.
-pub const ANSWER_MAX: usize = 32 << 20;
+/// The least and the most memory that an answer without records may take; between them, half of the core's memory
+/// for requests.
+pub const ANSWER_MEMORY: (usize, usize) = (16 << 20, 512 << 20);
 /// Parts of commands that may wait for the controller; one command may have more when no other waits.
 pub const COMMAND_PARTS: usize = 100_000;
 /// Requests up to this size get memory of their own; larger ones a chunk of the pool.

@@ -16,7 +16,7 @@ use super::sessions::{SessionLimits, Sessions};
 use crate::config::BrokerConfig;
 use crate::controller::Image;
 use crate::limits::{
-    FETCH_SESSION_PARTITIONS, FETCH_SESSIONS, FRAME_MAX, REQUEST_ELEMENT, REQUEST_ELEMENTS,
+    ANSWER_MEMORY, FETCH_SESSION_PARTITIONS, FETCH_SESSIONS, FRAME_MAX, REQUEST_ELEMENT, REQUEST_ELEMENTS,
     REQUEST_MEMORY_MIN,
 };
 use crate::reactor::sync::{Bell, Permit, Semaphore};
@@ -119,6 +119,8 @@ pub struct Core {
     pub request_memory: Memory,
     /// How many list elements a request may have.
     pub request_elements: usize,
+    /// How much memory an answer without records may take.
+    pub answer_memory: usize,
     /// Bytes of small requests that wait for their turn.
     pub queued: Cell<usize>,
     /// Which cores of the node want memory that connections of any core may hold.
@@ -142,6 +144,7 @@ impl Core {
         let all: usize = Share::ALL.iter().map(|(share, _)| pool.budget(*share)).sum();
         let request_memory = Memory::new((all / 2).max(REQUEST_MEMORY_MIN));
         let elements = request_memory.bytes() / REQUEST_ELEMENT;
+        let answer_memory = request_memory.bytes() / 2;
         let limits = SessionLimits {
             sessions: settings.fetch_sessions.div_ceil(reactor.cores()),
             partitions: FETCH_SESSION_PARTITIONS.min(elements),
@@ -159,6 +162,7 @@ impl Core {
             producer_ids: ProducerIds::default(),
             fetch_memory,
             request_memory,
+            answer_memory: answer_memory.clamp(ANSWER_MEMORY.0, ANSWER_MEMORY.1),
             request_elements: elements.clamp(REQUEST_ELEMENTS.0, REQUEST_ELEMENTS.1),
             queued: Cell::new(0),
             wants: RefCell::new(wants),

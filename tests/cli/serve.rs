@@ -7,6 +7,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use ottla::command::client::Connection;
+use ottla::wire::error::ErrorCode;
+use ottla::wire::schema::{CreatableTopic, CreateTopicsRequest};
+
 use crate::support::{Folder, OTTLA, Outcome, run};
 
 /// How long anything may take before the test counts as hanging.
@@ -430,4 +434,41 @@ fn a_profile_is_held_to_account() {
     says(&said, &["fast", "throughput", "many-partitions"]);
     let mut command = Command::new(OTTLA);
     says(&refused(command.args(["serve", "--cores", "8000-8001"]), 2), &["CPU 8000", "may use the CPUs"]);
+}
+
+#[test]
+fn connections_leave_files_for_the_logs() {
+    const FILES: u64 = 200;
+    let folder = Folder::new();
+    let mut command = serve(&folder.0.join("data"));
+    let few = libc::rlimit { rlim_cur: FILES, rlim_max: FILES };
+    // SAFETY: a system call only, between fork and exec.
+    unsafe {
+        command.pre_exec(move || match libc::setrlimit(libc::RLIMIT_NOFILE, &few) {
+            0 => Ok(()),
+            _ => Err(std::io::Error::last_os_error()),
+        })
+    };
+    let mut broker = Serve::begin(&folder, &mut command);
+    let address = broker.ready();
+    let mut client = Connection::open(&address, PATIENCE).unwrap();
+    // As many as there are files; the last of them wait to be accepted.
+    let others: Vec<_> = (0..FILES).map(|_| std::net::TcpStream::connect(&address).unwrap()).collect();
+    let deadline = Instant::now() + PATIENCE;
+    while !broker.log().contains("max.connections") {
+        assert!(Instant::now() < deadline, "{}", broker.log());
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let wanted = CreatableTopic {
+        name: "many-files".into(),
+        num_partitions: 30,
+        replication_factor: 1,
+        ..Default::default()
+    };
+    let request = CreateTopicsRequest { topics: vec![wanted], timeout_ms: 30_000, ..Default::default() };
+    let created = client.call(&request).unwrap();
+    assert_eq!(created.topics[0].error_code, ErrorCode::NONE, "{}", broker.log());
+    drop((client, others));
+    run(&["-b", &address, "produce", "-t", "many-files"], b"a\nb\n").ok();
+    broker.stop().ok();
 }

@@ -201,11 +201,10 @@ fn what_came_before_a_bad_frame_is_answered() {
 #[test]
 fn memory_does_not_grow_with_the_number_of_bad_clients() {
     let target = Target::start();
-    let bystander = Bystander::begin(&target);
     let served = advertised(&target);
     let mut chance = Chance(8);
     let mut round = || {
-        for number in 0..1_500 {
+        for number in 0..4_000 {
             let (api, versions) = &served[number % served.len()];
             let version = versions[chance.below(versions.len() as u64) as usize];
             let mut bytes = frame(&by_chance(*api, version, &mut chance));
@@ -223,6 +222,6 @@ fn memory_does_not_grow_with_the_number_of_bad_clients() {
     round();
     let after = round();
     let grown = after.before.saturating_sub(before.before);
-    assert!(grown < 4 << 20, "{grown} bytes more after 3000 more clients");
-    bystander.end();
+    println!("{grown} bytes more after 8000 more clients");
+    assert!(grown < 1 << 20, "{grown} bytes more after 8000 more clients");
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use ottla::command::client::Connection;
-use ottla::limits::{ANSWER_MAX, QUEUED_BYTES, READ_AHEAD_BUSY, REQUEST_MEMORY_MIN};
+use ottla::limits::{ANSWER_MEMORY, QUEUED_BYTES, READ_AHEAD_BUSY, REQUEST_MEMORY_MIN};
 use ottla::wire::error::ErrorCode;
 use ottla::wire::schema::{
     CreatableTopic, CreatableTopicConfig, CreateTopicsRequest, ListOffsetsPartition, ListOffsetsRequest,
@@ -143,10 +143,10 @@ impl Watch<'_> {
         let Some(broker) = &self.target.own else { return };
         let cores = std::thread::available_parallelism().map_or(1, usize::from).min(2) as u64;
         // What is read into, appended to and read from lies in the pools. Beside them lie requests that were read,
-        // with their answers (one answer may be larger than its share), and the small requests that wait for their
+        // with their answers (an answer that is begun may pass its share, and is there once more as it is sent), and the small requests that wait for their
         // turn.
         let requests = ((POOLS / cores / 2) as usize).max(REQUEST_MEMORY_MIN);
-        let requests = cores * (requests + ANSWER_MAX + QUEUED_BYTES) as u64;
+        let requests = cores * (requests + 2 * ANSWER_MEMORY.0 + QUEUED_BYTES) as u64;
         let most = self.before + POOLS + requests + connections * CONNECTION + SLACK;
         let (peak, now) = (status(broker.pid(), "VmHWM:"), status(broker.pid(), "VmRSS:"));
         let mib = |bytes: u64| bytes >> 20;

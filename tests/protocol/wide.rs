@@ -5,11 +5,11 @@ use std::thread;
 
 use ottla::limits::REQUEST_ELEMENTS;
 use ottla::wire::codec::Writer;
-use ottla::wire::schema::{Entry, Field, Kind, Role, all};
+use ottla::wire::schema::{CreatableTopic, CreateTopicsRequest, Entry, Field, Kind, Role, all};
 
 use crate::bystander::Bystander;
 use crate::frames::advertised;
-use crate::raw::{Raw, frame, header};
+use crate::raw::{Raw, frame, header, request};
 use crate::target::Target;
 
 /// Bytes of one request.
@@ -34,8 +34,10 @@ fn body(entry: &Entry, version: i16, wide: usize, fill: Fill, most: usize) -> Op
 enum Fill {
     /// Nothing: empty strings, zeros.
     Nothing,
-    /// The same name in each, of a topic that exists.
-    Name(&'static str),
+    /// The name of a topic that exists, in each.
+    Topic(&'static str),
+    /// The name of the broker, in each.
+    Broker,
 }
 
 struct Wide {
@@ -65,7 +67,14 @@ impl Wide {
 
     fn value(&mut self, kind: Kind, w: &mut Writer, room: usize) {
         match kind {
-            Kind::Bool | Kind::I8 => w.put_i8(0),
+            // All that can be told.
+            Kind::Bool => w.put_bool(!matches!(self.fill, Fill::Nothing)),
+            // The type of a resource whose settings are asked for.
+            Kind::I8 => w.put_i8(match self.fill {
+                Fill::Nothing => 0,
+                Fill::Topic(_) => 2,
+                Fill::Broker => 4,
+            }),
             Kind::I16 | Kind::U16 => w.put_i16(0),
             Kind::I32 | Kind::U32 => w.put_i32(0),
             Kind::I64 => w.put_i64(0),
@@ -74,7 +83,8 @@ impl Wide {
             Kind::String => {
                 let name = match self.fill {
                     Fill::Nothing => "",
-                    Fill::Name(name) => name,
+                    Fill::Topic(name) => name,
+                    Fill::Broker => "1",
                 };
                 w.put_nullable_string(Some(name), self.flexible).unwrap();
             }
@@ -134,18 +144,41 @@ fn memory_stays_bounded_and_others_are_served() {
                 // More than is taken of one request.
                 (Fill::Nothing, usize::MAX),
                 (Fill::Nothing, ELEMENTS),
-                // The broker's own settings, where the name is one of a broker.
-                (Fill::Name("1"), ELEMENTS),
-                (Fill::Name(topic), ELEMENTS),
+                (Fill::Broker, ELEMENTS),
+                (Fill::Topic(topic), ELEMENTS),
             ] {
                 for wide in 0..8 {
                     let Some(body) = body(&entry, version, wide, fill, most) else { break };
+                    println!("{api} {version} {fill:?} {most} {wide}");
                     attack(&target, &frame(&[header(api, version), body].concat()));
                     memory.check(AT_ONCE as u64);
                 }
             }
         }
         bystander.goes_on();
+    }
+    bystander.end();
+    memory.check(AT_ONCE as u64);
+}
+
+/// The longest answers to requests that are not wide: every setting of thousands of topics that are not made.
+#[test]
+fn thousands_of_topics_that_are_only_validated() {
+    let target = Target::start();
+    let bystander = Bystander::begin(&target);
+    let memory = target.watch_memory();
+    let topic = |number: usize| CreatableTopic {
+        name: format!("topic-{number}"),
+        num_partitions: 1,
+        replication_factor: 1,
+        ..CreatableTopic::default()
+    };
+    let topics = (0..4_900).map(topic).collect();
+    let validate = CreateTopicsRequest { topics, timeout_ms: 60_000, validate_only: true };
+    let bytes = frame(&request(&validate, 7));
+    for _ in 0..3 {
+        attack(&target, &bytes);
+        memory.check(AT_ONCE as u64);
     }
     bystander.end();
     memory.check(AT_ONCE as u64);

@@ -6,7 +6,6 @@ use crate::broker::core::Core;
 use crate::config::describe::{self, Row};
 use crate::controller::image::resource;
 use crate::controller::{Refusal, names};
-use crate::limits::ANSWER_MAX;
 use crate::wire::error::ErrorCode;
 use crate::wire::schema::{
     DescribeConfigsRequest, DescribeConfigsResource, DescribeConfigsResourceResult, DescribeConfigsResponse,
@@ -16,12 +15,13 @@ use crate::wire::schema::{
 /// The least bytes that a resource takes in a request.
 const RESOURCE: usize = 4;
 /// The most memory that one resource takes in an answer: a broker's settings with their documentation.
-const ANSWER_PART: usize = 256 << 10;
+const ANSWER_PART: usize = 512 << 10;
+/// What a row takes in memory besides its text, and a synonym.
+const ROW: usize = 300;
 
 /// How much memory an answer to a request of this many bytes may take.
-pub fn memory(request_bytes: usize) -> usize {
-    // The rows, and what is sent of them.
-    (request_bytes / RESOURCE + 1).saturating_mul(ANSWER_PART).min(3 * ANSWER_MAX)
+pub fn memory(core: &Core, request_bytes: usize) -> usize {
+    (request_bytes / RESOURCE + 1).saturating_mul(ANSWER_PART).min(2 * core.answer_memory)
 }
 
 /// Describes each resource by itself.
@@ -30,12 +30,13 @@ pub async fn answer(mut asked: Asked) -> Result<Reply, Ended> {
     let core = asked.client.core.clone();
     let mut results = Vec::with_capacity(request.resources.len());
     let mut bytes = 0;
+    let most = core.answer_memory;
     for wanted in &request.resources {
         let described = describe(&core, wanted, &request);
         bytes += size(&described);
-        if bytes > ANSWER_MAX {
+        if bytes > most {
             return Err(Ended::because(format!(
-                "its DescribeConfigs request asks for more than {ANSWER_MAX} bytes of settings: ask for fewer topics \
+                "its DescribeConfigs request asks for settings that take more than {most} bytes: ask for fewer topics \
                  or brokers at once"
             )));
         }
@@ -45,14 +46,14 @@ pub async fn answer(mut asked: Asked) -> Result<Reply, Ended> {
     asked.reply(&DescribeConfigsResponse { results, ..DescribeConfigsResponse::default() })
 }
 
-/// About how many bytes are sent of it.
+/// About how many bytes of memory it takes.
 fn size(described: &DescribeConfigsResult) -> usize {
     let text = |text: &Option<String>| text.as_ref().map_or(0, String::len);
     let rows = described.configs.iter().map(|row| {
-        let synonyms: usize = row.synonyms.iter().map(|s| s.name.len() + text(&s.value) + 8).sum();
-        row.name.len() + text(&row.value) + text(&row.documentation) + synonyms + 16
+        let synonyms: usize = row.synonyms.iter().map(|s| s.name.len() + text(&s.value) + ROW / 2).sum();
+        row.name.len() + text(&row.value) + text(&row.documentation) + synonyms + ROW
     });
-    described.resource_name.len() + text(&described.error_message) + 16 + rows.sum::<usize>()
+    described.resource_name.len() + text(&described.error_message) + ROW + rows.sum::<usize>()
 }
 
 fn describe(

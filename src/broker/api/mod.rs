@@ -65,7 +65,7 @@ impl Asked {
         match self.api {
             ApiKey::Fetch => fetch::memory(core, &self.body, self.version),
             ApiKey::Metadata => request + metadata::memory(core),
-            ApiKey::DescribeConfigs => request + describe_configs::memory(bytes),
+            ApiKey::DescribeConfigs => request + describe_configs::memory(core, bytes),
             ApiKey::CreateTopics => request + create_topics::memory(bytes),
             _ => request,
         }

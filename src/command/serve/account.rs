@@ -107,10 +107,11 @@ impl Account {
     fn memory(&self) -> String {
         let pools: usize = self.node.cores.iter().map(|core| core.memory).sum();
         format!(
-            "{} of {} for the cores' pools, {} open files",
+            "{} of {} for the cores' pools, {} open files, of which {} may be connections",
             human_bytes(pools as u64),
             human_bytes(self.host.memory),
-            self.host.open_files
+            self.host.open_files,
+            self.node.config.max_connections
         )
     }
 
