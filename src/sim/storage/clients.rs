@@ -31,16 +31,17 @@ impl Run {
     }
 
     async fn produce(self: Rc<Run>, reactor: Reactor, shard: Rc<Shard>, producer: u32, pace: Pace) {
-        let (large, pipelined) = (self.draw(4) == 0, self.draw(2) == 0);
+        let (large, pipelined) = (self.draw(4) == 0, self.draw(2) == 0 || pace.largest.is_some());
+        let largest = pace.largest.unwrap_or(if large { 30_000 } else { 600 });
         for number in 0..pace.batches {
             let id = self.partitions[self.draw(self.partitions.len() as u64) as usize];
             let timestamp = if self.stamped { reactor.wall_clock_ms() } else { 0 };
             let records = if self.even.is_some() { 1 } else { 1 + self.draw(5) as u32 };
             let entry = Entry { producer, number, records };
-            let size = if large { self.draw(30_000) } else { self.draw(600) } as usize;
+            let size = self.draw(largest) as usize;
             let batch = match self.even {
-                Some(len) => make_batch_of(len, entry, timestamp),
-                None => make_batch(entry, size, timestamp),
+                Some(len) if pace.largest.is_none() => make_batch_of(len, entry, timestamp),
+                _ => make_batch(entry, size, timestamp),
             };
             self.known.borrow_mut().entry(id.partition).or_default().sends(entry);
             let (completer, answer) = completion();

@@ -112,6 +112,8 @@ struct Pace {
     wait: Duration,
     /// How many batches a producer sends.
     batches: u32,
+    /// The largest batch, where a producer's own habit does not say.
+    largest: Option<u64>,
 }
 
 /// Runs one seed; panics, telling the seed, when something that was promised does not hold.
@@ -228,17 +230,19 @@ impl Run {
 
     fn pace(&self) -> Pace {
         let kind = if self.even.is_some() && self.draw(2) == 0 { 0 } else { self.draw(8) };
-        let (span, wait, batches) = match kind {
+        let (span, wait, batches, largest) = match kind {
             // Just so many that they end somewhere among those that were cut off.
-            0 => (20_000, 300, 1 + self.draw(3) as u32),
-            1 => (3_000, 3_000, u32::MAX),
-            2 => (30_000, 3_000, u32::MAX),
+            0 => (20_000, 300, 1 + self.draw(3) as u32, None),
+            1 => (3_000, 3_000, u32::MAX, None),
+            2 => (30_000, 3_000, u32::MAX, None),
             // The upkeep comes once a second.
-            3 | 4 => (4_000_000, 60_000, u32::MAX),
-            _ => (400_000, 3_000, u32::MAX),
+            3 | 4 => (4_000_000, 60_000, u32::MAX, None),
+            // So much that rounds are written while others are flushed.
+            5 => (100_000, 1_000, 60, Some(300_000)),
+            _ => (400_000, 3_000, u32::MAX, None),
         };
         let span = self.draw(span);
-        Pace { span: Duration::from_micros(span), wait: Duration::from_micros(wait), batches }
+        Pace { span: Duration::from_micros(span), wait: Duration::from_micros(wait), batches, largest }
     }
 
     fn end(self: &Rc<Run>, reactor: &Reactor, shard: &Rc<Shard>) {
