@@ -13,7 +13,9 @@ pub const CHUNK_MAX: usize = 1 << 20;
 pub const CHUNK_BUSY: usize = 512 << 10;
 
 /// Bytes of a core's tails that are kept in memory at first, whether somebody reads them or not.
-pub const TAIL_MEMORY_START: usize = 128 << 20;
+pub const TAIL_MEMORY: usize = 128 << 20;
+/// Bytes of what was read from files that a core keeps at first.
+pub const READ_MEMORY: usize = 64 << 20;
 
 /// The largest request frame (`socket.request.max.bytes`).
 pub const FRAME_MAX: usize = 100 << 20;

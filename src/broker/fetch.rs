@@ -14,7 +14,7 @@ use crate::log::Log;
 use crate::log::ReadPlan;
 use crate::log::index;
 use crate::log::segment::{self, Kind};
-use crate::reactor::{ChunkSlice, Class, File};
+use crate::reactor::{ChunkSlice, Class, File, Share};
 use crate::wire::batch::{BatchHeader, HEADER, front};
 use crate::wire::error::ErrorCode;
 
@@ -125,7 +125,7 @@ impl Shard {
                     Step::Answered(reply)
                 }
                 ReadPlan::File { segment, range } => {
-                    self.missed_in_memory(&partition.log, segment, range.start);
+                    self.missed_in_memory(&partition.log, segment, range.start, max_bytes);
                     Step::Read(FileRead { replica, offset, max_bytes, segment, range, indexed: false, reply })
                 }
                 ReadPlan::Index { segment, end } => Step::Read(FileRead {
@@ -142,12 +142,16 @@ impl Shard {
         step.unwrap_or_else(|| Step::Answered(FetchPartReply::failed(ErrorCode::NOT_LEADER_OR_FOLLOWER)))
     }
 
-    /// Notes a read that the memory could not serve.
-    fn missed_in_memory(&self, log: &Log, segment: i64, position: u64) {
-        let (active, end) = log.active_end();
-        if segment == active {
-            self.tail_memory.missed(end - position, self.reactor.now());
+    /// Notes a read that the memory of the tails could not serve.
+    fn missed_in_memory(&self, log: &Log, segment: i64, position: u64, bytes: u64) {
+        let kept = log.in_memory();
+        if segment != log.active().base_offset {
+            return;
         }
+        // What this partition has of the tails' memory is what it would have of more.
+        let all = self.reactor.pool().used(Share::Tail) as u64;
+        let depth = (kept.end - position).saturating_mul(all) / (kept.end - kept.start).max(1);
+        self.tail_memory.missed(bytes.min(kept.start.saturating_sub(position)) as usize, depth);
     }
 
     /// Reads a part from its file.

@@ -10,6 +10,7 @@ pub mod fetch;
 pub mod flush;
 pub mod follow;
 pub mod identity;
+pub mod kept_memory;
 pub mod lifecycle;
 pub mod list_offsets;
 pub mod listener;
@@ -25,7 +26,6 @@ pub mod read_cache;
 pub mod replica;
 pub mod sessions;
 pub mod shard;
-pub mod tail_memory;
 #[cfg(test)]
 mod testing;
 pub mod upkeep;

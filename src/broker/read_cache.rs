@@ -6,12 +6,13 @@ use std::collections::VecDeque;
 use std::io;
 use std::rc::Rc;
 
+use super::kept_memory::KeptMemory;
 use super::messages::PartitionId;
 use crate::collections::Map;
-use crate::limits::{BLOCK, INDEX_CACHE, READ_WINDOW};
+use crate::limits::{BLOCK, INDEX_CACHE, READ_MEMORY, READ_WINDOW};
 use crate::log::index::{self, OffsetEntry};
 use crate::reactor::sync::Bell;
-use crate::reactor::{ChunkSlice, File, Reactor, Share};
+use crate::reactor::{Chunk, ChunkSlice, File, Reactor, Share};
 
 /// A window of a segment's file.
 type Window = (PartitionId, i64, u64);
@@ -20,8 +21,7 @@ type CachedIndex = ((PartitionId, i64), Rc<Vec<OffsetEntry>>);
 /// What was read from files lately. One per core.
 pub struct ReadCache {
     reactor: Reactor,
-    windows: RefCell<Map<Window, ChunkSlice>>,
-    order: RefCell<VecDeque<Window>>,
+    windows: RefCell<Windows>,
     reading: RefCell<Map<Window, Bell>>,
     indexes: RefCell<VecDeque<CachedIndex>>,
     index_bytes: Cell<usize>,
@@ -34,8 +34,7 @@ impl ReadCache {
     pub fn new(reactor: &Reactor) -> ReadCache {
         ReadCache {
             reactor: reactor.clone(),
-            windows: RefCell::default(),
-            order: RefCell::default(),
+            windows: RefCell::new(Windows::new(reactor.pool().budget(Share::Reads))),
             reading: RefCell::default(),
             indexes: RefCell::default(),
             index_bytes: Cell::new(0),
@@ -58,7 +57,7 @@ impl ReadCache {
         let from = (position - first) as usize;
         let to = (end - first).min(WINDOW) as usize;
         loop {
-            let known = self.windows.borrow().get(&key).filter(|slice| slice.len() >= to).cloned();
+            let known = self.windows.borrow().get(&key, to).cloned();
             if let Some(slice) = known {
                 return Ok(slice.slice(from..to));
             }
@@ -82,8 +81,7 @@ impl ReadCache {
         let first = position - position % WINDOW;
         let key = (id, segment, first);
         let to = (end - first).min(WINDOW) as usize;
-        self.reading.borrow().contains_key(&key)
-            || self.windows.borrow().get(&key).is_some_and(|slice| slice.len() >= to)
+        self.reading.borrow().contains_key(&key) || self.windows.borrow().get(&key, to).is_some()
     }
 
     async fn read_window(&self, key: Window, file: &File, to: usize) -> io::Result<ChunkSlice> {
@@ -95,22 +93,19 @@ impl ReadCache {
         // What lies past the stable end was read too, but may still change: it is cut off.
         let len = chunk.len().min(to);
         let slice = chunk.slice(0..len);
-        if self.windows.borrow_mut().insert(key, slice.clone()).is_none() {
-            self.order.borrow_mut().push_back(key);
-        }
+        self.windows.borrow_mut().insert(key, slice.clone());
         Ok(slice)
     }
 
     /// A chunk for a read, letting go of the oldest windows for it.
-    async fn chunk(&self, len: usize) -> crate::reactor::Chunk {
+    async fn chunk(&self, len: usize) -> Chunk {
+        self.windows.borrow_mut().make_room(len);
         loop {
             if let Some(chunk) = self.reactor.pool().try_chunk(Share::Reads, len) {
                 return chunk;
             }
-            let oldest = self.order.borrow_mut().pop_front();
-            match oldest {
-                Some(key) => drop(self.windows.borrow_mut().remove(&key)),
-                None => return self.reactor.pool().chunk(Share::Reads, len).await,
+            if !self.windows.borrow_mut().evict_oldest() {
+                return self.reactor.pool().chunk(Share::Reads, len).await;
             }
         }
     }
@@ -147,6 +142,73 @@ impl ReadCache {
     }
 }
 
+/// The windows in memory, and which ones were there lately.
+struct Windows {
+    kept: Map<Window, ChunkSlice>,
+    order: VecDeque<Window>,
+    bytes: usize,
+    memory: KeptMemory,
+    /// What was evicted, with what had been evicted before it: as much as doubled memory would hold.
+    ghosts: Map<Window, u64>,
+    ghost_order: VecDeque<(Window, u64)>,
+    evicted: u64,
+}
+
+impl Windows {
+    fn new(most: usize) -> Windows {
+        Windows {
+            kept: Map::default(),
+            order: VecDeque::new(),
+            bytes: 0,
+            memory: KeptMemory::new(READ_MEMORY, most),
+            ghosts: Map::default(),
+            ghost_order: VecDeque::new(),
+            evicted: 0,
+        }
+    }
+
+    /// The window, if it is kept up to `to`.
+    fn get(&self, key: &Window, to: usize) -> Option<&ChunkSlice> {
+        self.kept.get(key).filter(|slice| slice.len() >= to)
+    }
+
+    fn insert(&mut self, key: Window, slice: ChunkSlice) {
+        if let Some(at) = self.ghosts.remove(&key) {
+            self.memory.missed(slice.len(), self.memory.wanted() as u64 + self.evicted - at);
+        }
+        self.bytes += slice.len();
+        match self.kept.insert(key, slice) {
+            // It was kept up to less.
+            Some(short) => self.bytes -= short.len(),
+            None => self.order.push_back(key),
+        }
+    }
+
+    fn make_room(&mut self, len: usize) {
+        while self.bytes + len > self.memory.wanted() && self.evict_oldest() {}
+    }
+
+    /// Lets go of the oldest window; says whether there was one.
+    fn evict_oldest(&mut self) -> bool {
+        let Some(key) = self.order.pop_front() else { return false };
+        let Some(slice) = self.kept.remove(&key) else { return true };
+        self.bytes -= slice.len();
+        self.ghosts.insert(key, self.evicted);
+        self.ghost_order.push_back((key, self.evicted));
+        self.evicted += slice.len() as u64;
+        while let Some((key, at)) = self.ghost_order.front().copied() {
+            if self.evicted - at <= self.memory.wanted() as u64 {
+                break;
+            }
+            self.ghost_order.pop_front();
+            if self.ghosts.get(&key) == Some(&at) {
+                self.ghosts.remove(&key);
+            }
+        }
+        true
+    }
+}
+
 /// Ends the announcement that a window is being read, however the read ends.
 struct Reading<'a> {
     cache: &'a ReadCache,
@@ -158,5 +220,47 @@ impl Drop for Reading<'_> {
     fn drop(&mut self) {
         self.cache.reading.borrow_mut().remove(&self.key);
         self.bell.ring();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reactor::Pool;
+    use crate::wire::uuid::Uuid;
+
+    const MIB: usize = 1 << 20;
+
+    fn window(number: u64) -> Window {
+        (PartitionId { topic: Uuid::ZERO, partition: 0 }, 0, number * WINDOW)
+    }
+
+    /// Reads a window as the cache does; says whether it had to be read from disk.
+    fn read(windows: &mut Windows, pool: &Pool, number: u64) -> bool {
+        if windows.get(&window(number), MIB / 2).is_some() {
+            return false;
+        }
+        windows.make_room(MIB / 2);
+        let mut chunk = pool.try_chunk(Share::Reads, MIB / 2).unwrap();
+        chunk.advance(MIB / 2);
+        windows.insert(window(number), chunk.freeze());
+        true
+    }
+
+    #[test]
+    fn who_reads_on_takes_little_and_who_comes_again_gets_more() {
+        let pool = Pool::new(15 * READ_MEMORY);
+        let mut windows = Windows::new(pool.budget(Share::Reads));
+        let of = |bytes: usize| (bytes / (MIB / 2)) as u64;
+        for number in 0..of(4 * READ_MEMORY) {
+            assert!(read(&mut windows, &pool, number));
+        }
+        assert_eq!(pool.used(Share::Reads), READ_MEMORY, "nobody wants the old ones");
+        let again = of(READ_MEMORY) + 8;
+        let rounds = (0..).take_while(|_| (0..again).filter(|n| read(&mut windows, &pool, *n)).count() > 0);
+        let rounds = rounds.count();
+        assert!((8..12).contains(&rounds), "{rounds} rounds until all of it is kept");
+        assert!(windows.ghosts.len() <= windows.ghost_order.len());
+        assert!(windows.ghost_order.len() as u64 <= of(READ_MEMORY) + 1);
     }
 }

@@ -12,14 +12,15 @@ use std::time::Duration;
 
 use super::call::Responder;
 use super::flush::Rounds;
+use super::kept_memory::KeptMemory;
 use super::log_dir::SharedLogDir;
 use super::marks::MarkFiles;
 use super::messages::{PartitionId, ShardRequest};
 use super::produce::Parked;
 use super::read_cache::ReadCache;
 use super::replica::{Replica, State};
-use super::tail_memory::TailMemory;
 use crate::collections::Map;
+use crate::limits::TAIL_MEMORY;
 use crate::reactor::sync::{Bell, Semaphore};
 use crate::reactor::{Class, Reactor, Share};
 use crate::wire::error::ErrorCode;
@@ -48,7 +49,7 @@ pub struct Shard {
     /// The partitions whose chunks lie in memory, the oldest chunk first.
     pub(super) chunks: RefCell<VecDeque<Rc<Replica>>>,
     /// How much of the tails is kept in memory.
-    pub(super) tail_memory: TailMemory,
+    pub(super) tail_memory: KeptMemory,
     /// The stable ends.
     pub(super) marks: MarkFiles,
     /// Windows of files, read for consumers that lag.
@@ -72,7 +73,7 @@ impl Shard {
     pub fn new(reactor: Reactor, log_dir: SharedLogDir, marks: MarkFiles) -> Rc<Shard> {
         Rc::new(Shard {
             cache: ReadCache::new(&reactor),
-            tail_memory: TailMemory::new(reactor.pool().budget(Share::Tail)),
+            tail_memory: KeptMemory::new(TAIL_MEMORY, reactor.pool().budget(Share::Tail)),
             reactor,
             log_dir,
             replicas: RefCell::default(),

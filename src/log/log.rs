@@ -484,6 +484,12 @@ impl Log {
         Target { segment: active.base_offset, position: active.size, offset: self.next_offset }
     }
 
+    /// The positions of the active segment from which on and up to which its bytes lie in memory.
+    pub fn in_memory(&self) -> Range<u64> {
+        let active = self.active();
+        active.tail.as_ref().map_or(active.size, Tail::start)..active.size
+    }
+
     /// Where the active segment ends, and its base offset.
     pub fn active_end(&self) -> (i64, u64) {
         (self.active().base_offset, self.active().size)
