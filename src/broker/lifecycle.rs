@@ -167,7 +167,6 @@ impl Shard {
             rate: RateMeter::default(),
             upkeep: false,
             check_retention: true,
-            unflushed: 0,
         };
         let before = replica.state.replace(State::Online(Box::new(online)));
         if let State::Opening(queued) = before {

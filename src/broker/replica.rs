@@ -57,8 +57,6 @@ pub struct Online {
     pub upkeep: bool,
     /// Whether retention is to be looked at: at the start, and each `log.retention.check.interval.ms`.
     pub check_retention: bool,
-    /// Appended and written, but not flushed, where `flush.messages` allows it.
-    pub unflushed: u64,
 }
 
 /// An open segment.

@@ -10,3 +10,14 @@ pub mod client;
 pub mod known;
 pub mod node;
 pub mod storage;
+
+use crate::reactor::sim::World;
+
+/// Runs a workload, and hands the text of its trace to `keep` however it ends.
+fn traced(world: &World, keep: impl FnOnce(&str), workload: impl FnOnce()) {
+    let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(workload));
+    keep(&world.trace_text());
+    if let Err(panic) = ended {
+        std::panic::resume_unwind(panic);
+    }
+}

@@ -11,6 +11,8 @@
 
 mod alone;
 mod bench;
+#[path = "../support/mod.rs"]
+mod broker;
 mod full_disk;
 mod records;
 mod serve;

@@ -1,76 +1,29 @@
 //! Running the binary, and a broker for it.
 
 use std::io::Write;
-use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
-use std::time::{Duration, Instant};
 
-/// The binary under test.
-pub const OTTLA: &str = env!("CARGO_BIN_EXE_ottla");
-
-/// How long a broker may take to start.
-const START: Duration = Duration::from_secs(60);
-
-/// A folder of its own, removed at the end.
-pub struct Folder(pub PathBuf);
-
-impl Folder {
-    pub fn new() -> Folder {
-        static NUMBER: AtomicU32 = AtomicU32::new(0);
-        let number = NUMBER.fetch_add(1, Relaxed);
-        let path = std::env::temp_dir().join(format!("ottla-cli-{}-{number}", std::process::id()));
-        std::fs::create_dir_all(&path).unwrap();
-        Folder(path)
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
+pub use crate::broker::{Folder, OTTLA};
 
 /// A broker for one test.
 pub struct Broker {
     pub address: String,
-    process: Option<Child>,
-    folder: Folder,
+    own: Option<crate::broker::Broker>,
 }
 
 impl Broker {
     pub fn start() -> Broker {
-        let folder = Folder::new();
         if let Ok(address) = std::env::var("OTTLA_TEST_BOOTSTRAP") {
-            return Broker { address, process: None, folder };
+            return Broker { address, own: None };
         }
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let address = format!("127.0.0.1:{port}");
-        let log = std::fs::File::create(folder.0.join("log")).unwrap();
-        let process = Command::new(OTTLA)
-            .args(["serve", "--listen", &address, "--data-dir"])
-            .arg(folder.0.join("data"))
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().unwrap())
-            .stderr(log)
-            .spawn()
-            .unwrap();
-        let mut broker = Broker { address, process: Some(process), folder };
-        let deadline = Instant::now() + START;
-        while TcpStream::connect(&broker.address).is_err() {
-            let ended = broker.process.as_mut().unwrap().try_wait().unwrap();
-            let log = || std::fs::read_to_string(broker.folder.0.join("log")).unwrap_or_default();
-            assert!(ended.is_none(), "ottla serve ended with {ended:?}: {}", log());
-            assert!(Instant::now() < deadline, "ottla serve did not start in time: {}", log());
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        broker
+        let own = crate::broker::Broker::start();
+        Broker { address: own.address.clone(), own: Some(own) }
     }
 
     /// Where its partitions lie; none for a broker that is not the test's own.
     pub fn data(&self) -> Option<PathBuf> {
-        self.process.as_ref().map(|_| self.folder.0.join("data"))
+        self.own.as_ref().map(crate::broker::Broker::data)
     }
 
     /// A topic name that nobody else uses.
@@ -99,15 +52,6 @@ impl Broker {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap()
-    }
-}
-
-impl Drop for Broker {
-    fn drop(&mut self) {
-        if let Some(process) = &mut self.process {
-            let _ = process.kill();
-            let _ = process.wait();
-        }
     }
 }
 

@@ -34,6 +34,7 @@ use crate::partition::AppendRules;
 use crate::reactor::sim::{CrashKind, DiskControl, IoKind, NodeId, Options, Rng, World};
 use crate::reactor::{Class, Reactor};
 use crate::sim::known::{Entry, Known};
+use crate::sim::traced;
 use crate::wire::error::ErrorCode;
 use crate::wire::uuid::Uuid;
 
@@ -118,19 +119,13 @@ struct Pace {
 
 /// Runs one seed; panics, telling the seed, when something that was promised does not hold.
 pub fn run(seed: u64) -> Report {
-    let run = begin(seed, 0);
-    run.to_the_end();
-    run.report()
+    run_traced(seed, 0, |_| ())
 }
 
-/// The same, handing the trace's text to `keep` when it ends, however it ends.
+/// The same, handing so many lines of the trace to `keep` when it ends, however it ends.
 pub fn run_traced(seed: u64, lines: usize, keep: impl FnOnce(&str)) -> Report {
     let run = begin(seed, lines);
-    let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| run.to_the_end()));
-    keep(&run.world.trace_text());
-    if let Err(panic) = ended {
-        std::panic::resume_unwind(panic);
-    }
+    traced(&run.world, keep, || run.to_the_end());
     run.report()
 }
 
