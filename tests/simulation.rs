@@ -112,3 +112,32 @@ fn node_keeps_what_its_clients_were_told() {
     assert!(sum.topics_created > seeds && sum.topics_deleted > 0 && sum.producer_ids > seeds, "{sum:?}");
     assert!(sum.power_losses > seeds && sum.kills > 0 && sum.stops > 0 && sum.disk_failures > 0, "{sum:?}");
 }
+
+/// Replays a seed in a process of its own, and gives its trace.
+fn replayed(name: &str, seed: u64) -> String {
+    let path = format!("{}/target/{name}-{seed}.txt", env!("CARGO_MANIFEST_DIR"));
+    let _ = std::fs::remove_file(&path);
+    let replay = std::process::Command::new(std::env::current_exe().unwrap())
+        .arg(name)
+        .env("OTTLA_SEED", seed.to_string())
+        .output()
+        .unwrap();
+    assert!(replay.status.success(), "{}", String::from_utf8_lossy(&replay.stderr));
+    let trace = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
+    std::fs::remove_file(&path).unwrap();
+    trace
+}
+
+#[test]
+fn one_seed_is_one_run_to_the_byte_in_any_process() {
+    if number("OTTLA_SEED").is_some() {
+        return;
+    }
+    // Seeds that no other test of these replays, and so no other writes the traces of.
+    for (name, seed) in [("shard", 900_001), ("shard", 900_002), ("node", 900_001)] {
+        let (one, other) = (replayed(name, seed), replayed(name, seed));
+        assert!(one.lines().count() > 1000, "{name} {seed}: {one}");
+        let differs = one.lines().zip(other.lines()).find(|(a, b)| a != b);
+        assert!(one == other, "{name} {seed} is not one run: {differs:?}");
+    }
+}
