@@ -18,7 +18,11 @@ use crate::wire::error::ErrorCode;
 impl Run {
     /// Producers and consumers, for the rest of this life.
     pub(super) fn work(self: &Rc<Run>, reactor: &Reactor, shard: &Rc<Shard>, pace: Pace) {
-        let producers = if pace.batches == u32::MAX { 1 + self.draw(4) } else { 1 };
+        let producers = match (pace.batches, pace.largest) {
+            (u32::MAX, _) => 1 + self.draw(4),
+            (_, Some(_)) => 4,
+            _ => 1,
+        };
         for _ in 0..producers {
             let producer = self.next_producer.replace(self.next_producer.get() + 1);
             let (run, core, shard) = (self.clone(), reactor.clone(), shard.clone());

@@ -136,7 +136,7 @@ fn begin(seed: u64, lines: usize) -> Rc<Run> {
     let node = world.add_node();
     let mut rng = Rng::new(seed);
     let topic = Uuid([7; 16]);
-    let even = *rng.pick(&[None, None, None, Some(1024), Some(4096), Some(8192)]);
+    let even = *rng.pick(&[None, None, None, None, Some(512), Some(1024), Some(4096), Some(8192)]);
     let count = if even.is_some() { 1 } else { 1 + rng.below(4) as i32 };
     let partitions = (0..count).map(|partition| PartitionId { topic, partition }).collect();
     let log = LogConfig {
@@ -233,7 +233,7 @@ impl Run {
             // The upkeep comes once a second.
             3 | 4 => (4_000_000, 60_000, u32::MAX, None),
             // So much that rounds are written while others are flushed.
-            5 => (100_000, 1_000, 60, Some(300_000)),
+            5 => (40_000, 300, 60, Some(300_000)),
             _ => (400_000, 3_000, u32::MAX, None),
         };
         let span = self.draw(span);
