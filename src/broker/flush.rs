@@ -23,8 +23,9 @@ use crate::log::tail::Write;
 use crate::reactor::sync::{Bell, Completion, either, join_all};
 
 /// What is to be written and what was.
-#[derive(Default)]
 pub struct Rounds {
+    /// While a flush is under way, so many bytes are gathered before the next round is written.
+    gather: Cell<usize>,
     dirty: RefCell<Vec<Rc<Replica>>>,
     dirty_bytes: Cell<usize>,
     /// Rung when there is something to write.
@@ -49,6 +50,22 @@ struct Planned {
     replica: Rc<Replica>,
     segment: i64,
     write: Write,
+}
+
+impl Default for Rounds {
+    fn default() -> Self {
+        Rounds {
+            gather: Cell::new(ROUND_BYTES),
+            dirty: RefCell::default(),
+            dirty_bytes: Cell::default(),
+            work: Bell::default(),
+            writing: Cell::default(),
+            written: RefCell::default(),
+            one_written: Bell::default(),
+            flushing: Cell::default(),
+            flushed: Bell::default(),
+        }
+    }
 }
 
 impl Rounds {
@@ -77,6 +94,11 @@ impl Rounds {
 }
 
 impl Shard {
+    /// How many bytes are gathered while a flush is under way before the next round is written.
+    pub fn gather(&self, bytes: usize) {
+        self.rounds.gather.set(bytes);
+    }
+
     /// Resolves when all that was appended is flushed, or the log directory has failed.
     pub async fn settled(&self) {
         loop {
@@ -104,7 +126,7 @@ impl Shard {
                 if quiet.is_done() {
                     continue;
                 }
-            } else if rounds.flusher_is_busy() && rounds.dirty_bytes.get() < ROUND_BYTES {
+            } else if rounds.flusher_is_busy() && rounds.dirty_bytes.get() < rounds.gather.get() {
                 either(work, flushed).await;
                 continue;
             }

@@ -99,6 +99,8 @@ struct Run {
     /// The length of all batches, where they are all of one length: then one that was torn may be followed, after
     /// the crash, by another that ends just where the next old one begins.
     even: Option<usize>,
+    /// How much is gathered for a round while another is flushed; none for what the broker does by itself.
+    gathers: Option<usize>,
     starts: Cell<i32>,
     known: RefCell<BTreeMap<i32, Known>>,
     next_producer: Cell<u32>,
@@ -155,6 +157,7 @@ fn begin(seed: u64, lines: usize) -> Rc<Run> {
         stamped: rng.coin(),
         raises_epochs: rng.below(4) > if even.is_some() { 2 } else { 1 },
         even,
+        gathers: *rng.pick(&[None, None, Some(1), Some(5_000)]),
         starts: Cell::new(0),
         rng: RefCell::new(rng),
         known: RefCell::default(),
@@ -313,6 +316,9 @@ impl Run {
         boot::begin(&disk, dir).await?;
         let shard = boot::start_shard(reactor, dir, &found, |_| true).await?;
         shard.check_retention_every(Duration::from_secs(1));
+        if let Some(bytes) = self.gathers {
+            shard.gather(bytes);
+        }
         for id in &self.partitions {
             let mark = found.marks.marks.get(id).copied();
             let accept_loss = accepted == Some(*id);
