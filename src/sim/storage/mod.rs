@@ -228,9 +228,10 @@ impl Run {
 
     fn pace(&self) -> Pace {
         let kind = if self.even.is_some() && self.draw(2) == 0 { 0 } else { self.draw(8) };
+        let few = 1 + self.draw(3) as u32;
         let (span, wait, batches, largest) = match kind {
             // Just so many that they end somewhere among those that were cut off.
-            0 => (20_000, 300, 1 + self.draw(3) as u32, None),
+            0 => (*self.rng.borrow_mut().pick(&[400, 2_000, 20_000]), 300, few, None),
             1 => (3_000, 3_000, u32::MAX, None),
             2 => (30_000, 3_000, u32::MAX, None),
             // The upkeep comes once a second.
