@@ -217,6 +217,9 @@ impl Run {
         if self.draw(8) == 0 {
             return self.die();
         }
+        if self.even.is_some() && self.draw(2) == 0 {
+            return self.struck(&reactor, &shard);
+        }
         let pace = self.pace();
         self.work(&reactor, &shard, pace);
         if self.draw(6) == 0 {
@@ -226,12 +229,26 @@ impl Run {
         self.end(&reactor, &shard);
     }
 
+    /// The power fails while a few batches, sent at once, are being written.
+    fn struck(self: &Rc<Run>, reactor: &Reactor, shard: &Rc<Shard>) {
+        let batches = 1 + self.draw(4) as u32;
+        let at_once = Duration::from_micros(1);
+        self.work(reactor, shard, Pace { span: PATIENCE, wait: at_once, batches, largest: None });
+        for _ in 0..self.draw(400) {
+            self.world.run_for(Duration::from_micros(5));
+            if self.disk().is_writing() {
+                break;
+            }
+        }
+        self.lose_power();
+    }
+
     fn pace(&self) -> Pace {
         let kind = if self.even.is_some() && self.draw(2) == 0 { 0 } else { self.draw(8) };
         let few = 1 + self.draw(3) as u32;
         let (span, wait, batches, largest) = match kind {
             // Just so many that they end somewhere among those that were cut off.
-            0 => (*self.rng.borrow_mut().pick(&[400, 2_000, 20_000]), 300, few, None),
+            0 => (20_000, 300, few, None),
             1 => (3_000, 3_000, u32::MAX, None),
             2 => (30_000, 3_000, u32::MAX, None),
             // The upkeep comes once a second.

@@ -70,6 +70,11 @@ impl DiskControl {
         self.state.borrow_mut().broken = broken;
     }
 
+    /// Whether a write is under way.
+    pub fn is_writing(&self) -> bool {
+        self.state.borrow_mut().tree.files_mut().any(|(_, content)| !content.in_flight.is_empty())
+    }
+
     /// Whether something that was asked to fail has not done so yet, or did and the disk was not mended since.
     pub fn has_trouble(&self) -> bool {
         let state = self.state.borrow();
