@@ -285,12 +285,14 @@ impl<'a> Opener<'a> {
         let why = match &newest.end {
             End::Clean if newest.closed && newest.scan.position() != newest.size => "zeros in the middle",
             End::Clean => "nothing but zeros or the file's end",
-            End::Broken(why) => why.as_str(),
+            End::Broken(why) | End::Contradicted(why) => why.as_str(),
         };
         let (path, position) = (self.path(newest.scan.base_offset()), newest.scan.position());
         let place = format!("{} at position {position}: {why}", path.display());
         let end = newest.scan.next_offset();
-        if newest.closed && newest.scan.position() != newest.size && verdict(end, self.request.mark).is_ok() {
+        let cut_short = newest.closed && newest.scan.position() != newest.size;
+        let contradicted = matches!(newest.end, End::Contradicted(_));
+        if (cut_short || contradicted) && verdict(end, self.request.mark).is_ok() {
             return self.refuse(end, format!("the records from offset {end} on"), &place);
         }
         self.refuse_loss(end, &place)

@@ -20,6 +20,10 @@ pub enum End {
     Clean,
     /// Bytes that are no batch that could stand there.
     Broken(String),
+    /// A whole batch whose offset or epoch cannot follow what stands before it. No crash leaves that behind: what
+    /// lay past an earlier end was erased before anything was appended. Offset and epoch lie outside of the
+    /// checksum, so one of them has rotted, here or before.
+    Contradicted(String),
 }
 
 /// What a scan wants next.
@@ -135,33 +139,37 @@ impl Scan {
             if size > bytes.len() {
                 return Progress::Needs(size);
             }
-            if let Err(why) = self.take(&bytes[..size]) {
-                return self.broken(why);
+            if let Err(end) = self.take(&bytes[..size]) {
+                return Progress::Ended(end);
             }
             bytes = &bytes[size..];
         }
     }
 
-    fn take(&mut self, bytes: &[u8]) -> Result<(), String> {
-        let batch = Batch::first(bytes).map_err(|e| e.to_string())?;
-        batch.check().map_err(|e| e.to_string())?;
+    fn take(&mut self, bytes: &[u8]) -> Result<(), End> {
+        let broken = |why: BatchError| End::Broken(why.to_string());
+        let batch = Batch::first(bytes).map_err(broken)?;
+        batch.check().map_err(broken)?;
         let header = batch.header();
         if header.base_offset < self.next_offset {
             let (found, wanted) = (header.base_offset, self.next_offset);
-            return Err(format!("offset {found} stands where {wanted} or a later one should"));
+            let why = format!("offset {found} stands where {wanted} or a later one should");
+            return Err(End::Contradicted(why));
         }
         let ends_at = header.base_offset + i64::from(header.last_offset_delta);
         if let Some(wanted) = self.first_ends_at.take()
             && wanted != ends_at
         {
-            return Err(format!("offset {ends_at} ends the batch that is indexed to end at {wanted}"));
+            let why = format!("offset {ends_at} ends the batch that is indexed to end at {wanted}");
+            return Err(End::Contradicted(why));
         }
         if let Some(mark) = self.mark.filter(|mark| self.next_offset < *mark && *mark <= ends_at) {
-            return Err(format!("offset {ends_at} is passed by the batch that should reach to {}", mark - 1));
+            let why = format!("offset {ends_at} is passed by the batch that should reach to {}", mark - 1);
+            return Err(End::Contradicted(why));
         }
         if header.leader_epoch < self.epoch {
             let (found, before) = (header.leader_epoch, self.epoch);
-            return Err(format!("leader epoch {found} comes after {before}"));
+            return Err(End::Contradicted(format!("leader epoch {found} comes after {before}")));
         }
         if header.leader_epoch > self.epoch || self.epochs.is_empty() {
             self.epochs.push((header.leader_epoch, header.base_offset));
