@@ -21,8 +21,9 @@ use crate::reactor::{Class, Nanos};
 use crate::wire::error::ErrorCode;
 use crate::wire::metadata_record::MetadataRecord;
 use crate::wire::schema::{
-    CreatableTopicResult, CreatePartitionsRequest, CreatePartitionsTopicResult, CreateTopicsRequest,
-    DeletableTopicResult, DeleteTopicsRequest,
+    AlterConfigsRequest, AlterConfigsResourceResponse, CreatableTopicResult, CreatePartitionsRequest,
+    CreatePartitionsTopicResult, CreateTopicsRequest, DeletableTopicResult, DeleteTopicsRequest,
+    IncrementalAlterConfigsRequest, IncrementalAlterConfigsResourceResponse,
 };
 
 /// A command for the controller. It is answered when its records are committed and every core of this broker goes
@@ -34,6 +35,10 @@ pub enum Command {
     DeleteTopics(DeleteTopicsRequest),
     /// Add partitions to topics.
     CreatePartitions(CreatePartitionsRequest),
+    /// Replace all settings of resources.
+    AlterConfigs(AlterConfigsRequest),
+    /// Change single settings of resources.
+    IncrementalAlterConfigs(IncrementalAlterConfigsRequest),
     /// Give this broker a block of producer ids.
     AllocateProducerIds,
 }
@@ -49,6 +54,12 @@ impl Command {
             Command::CreatePartitions(request) => {
                 request.topics.iter().map(|topic| 1 + topic.assignments.as_ref().map_or(0, Vec::len)).sum()
             }
+            Command::AlterConfigs(request) => {
+                request.resources.iter().map(|resource| 1 + resource.configs.len()).sum()
+            }
+            Command::IncrementalAlterConfigs(request) => {
+                request.resources.iter().map(|resource| 1 + resource.configs.len()).sum()
+            }
             Command::AllocateProducerIds => 0,
         }
     }
@@ -62,6 +73,10 @@ pub enum CommandReply {
     DeleteTopics(Vec<DeletableTopicResult>),
     /// To [`Command::CreatePartitions`].
     CreatePartitions(Vec<CreatePartitionsTopicResult>),
+    /// To [`Command::AlterConfigs`].
+    AlterConfigs(Vec<AlterConfigsResourceResponse>),
+    /// To [`Command::IncrementalAlterConfigs`].
+    IncrementalAlterConfigs(Vec<IncrementalAlterConfigsResourceResponse>),
     /// To [`Command::AllocateProducerIds`]: the first id of the block.
     ProducerIds(i64),
     /// To any command: it is not carried out.
@@ -188,6 +203,12 @@ impl ControllerShell {
             }
             Command::CreatePartitions(request) => {
                 with(controller.create_partitions(request), CommandReply::CreatePartitions)
+            }
+            Command::AlterConfigs(request) => {
+                with(controller.alter_configs(request), CommandReply::AlterConfigs)
+            }
+            Command::IncrementalAlterConfigs(request) => {
+                with(controller.incremental_alter_configs(request), CommandReply::IncrementalAlterConfigs)
             }
             Command::AllocateProducerIds => {
                 let answer = controller.allocate_producer_ids(self.node_id, self.broker_epoch.get())?;

@@ -213,6 +213,14 @@ async fn control_cluster(core: Rc<Core>, shard: Rc<FakeShard>, seen: Rc<Cell<i64
                     let Answer { reply, records } = controller.create_partitions(&request);
                     (CommandReply::CreatePartitions(reply), records)
                 }
+                Command::AlterConfigs(request) => {
+                    let Answer { reply, records } = controller.alter_configs(&request);
+                    (CommandReply::AlterConfigs(reply), records)
+                }
+                Command::IncrementalAlterConfigs(request) => {
+                    let Answer { reply, records } = controller.incremental_alter_configs(&request);
+                    (CommandReply::IncrementalAlterConfigs(reply), records)
+                }
                 Command::AllocateProducerIds => {
                     let Answer { reply, records } = controller.allocate_producer_ids(NODE, 0).unwrap();
                     (CommandReply::ProducerIds(reply), records)

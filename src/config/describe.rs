@@ -28,7 +28,8 @@ pub struct Row {
 
 /// The rows of a topic on a broker.
 pub fn topic(overrides: &Overrides, broker: &Layers, replicas: usize) -> Vec<Row> {
-    let rows = settings::topic().rows().iter().filter(|row| !row.internal);
+    let shown = |row: &&&'static Setting| !row.internal || overrides.contains_key(row.name);
+    let rows = settings::topic().rows().iter().filter(shown);
     rows.map(|row| {
         let value = effective(row, overrides, broker, replicas).map(|value| value.to_string());
         let mut synonyms = Vec::new();
@@ -59,6 +60,40 @@ pub fn topic(overrides: &Overrides, broker: &Layers, replicas: usize) -> Vec<Row
     .collect()
 }
 
+/// The rows of a group on a broker.
+pub fn group(overrides: &Overrides, broker: &Layers) -> Vec<Row> {
+    let rows = settings::group().rows().iter();
+    rows.map(|row| resource_row(row, overrides, broker, Source::Group, true)).collect()
+}
+
+/// The rows of a subscription to clients' metrics.
+pub fn client_metrics(overrides: &Overrides) -> Vec<Row> {
+    let (rows, none) = (settings::client_metrics().rows().iter(), Layers::default());
+    rows.map(|row| resource_row(row, overrides, &none, Source::ClientMetrics, false)).collect()
+}
+
+fn resource_row(
+    row: &'static Setting,
+    overrides: &Overrides,
+    broker: &Layers,
+    set: Source,
+    tells_default: bool,
+) -> Row {
+    let value = effective(row, overrides, broker, 1).map(|value| value.to_string());
+    let source = if overrides.contains_key(row.name) { set } else { Source::Default };
+    let told = source == set || tells_default;
+    Row {
+        name: row.name.to_owned(),
+        value: value.clone(),
+        source,
+        read_only: false,
+        sensitive: false,
+        kind: row.kind.code(),
+        doc: Some(row.doc),
+        synonyms: told.then(|| (row.name.to_owned(), value, source)).into_iter().collect(),
+    }
+}
+
 /// The rows of a broker. Settings of its file that are not in the table are shown as secrets, as nobody knows what
 /// they hold.
 pub fn broker(layers: &Layers) -> Vec<Row> {
@@ -77,7 +112,7 @@ pub fn broker(layers: &Layers) -> Vec<Row> {
             name: name.clone(),
             value: synonyms.first().and_then(|(_, value, _)| value.clone()),
             source: synonyms.first().map_or(Source::Default, |(_, _, source)| *source),
-            read_only: base.is_none_or(Setting::read_only),
+            read_only: true,
             sensitive,
             kind: base.map_or(0, |row| row.kind.code()),
             doc: None,

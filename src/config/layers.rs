@@ -21,6 +21,10 @@ pub enum Source {
     StaticBroker = 4,
     /// Set by nobody.
     Default = 5,
+    /// Set for a subscription to clients' metrics.
+    ClientMetrics = 7,
+    /// Set for a group.
+    Group = 8,
 }
 
 impl Source {

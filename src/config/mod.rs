@@ -8,6 +8,7 @@
 //! - [`topic`]: what a partition's log goes by.
 //! - [`broker`]: what a node goes by, from a `server.properties`.
 //! - [`profile`]: what each core does and how, from a file of `tuning/`.
+//! - [`resources`]: what single groups and subscriptions to clients' metrics go by.
 //! - [`describe`]: the rows of DescribeConfigs.
 
 pub mod broker;
@@ -17,6 +18,7 @@ pub mod listeners;
 pub mod nearest;
 pub mod profile;
 pub mod properties;
+pub mod resources;
 pub mod settings;
 pub mod topic;
 pub mod value;

@@ -64,12 +64,20 @@ impl std::error::Error for BadValue {}
 /// Reads and checks a value.
 pub fn parse(setting: &Setting, text: &str) -> Result<Value, BadValue> {
     let text = text.trim();
-    let value = read(setting.kind, text).and_then(|value| allowed(&setting.allowed, &value).map(|()| value));
-    value.map_err(|reason| BadValue {
+    let bad = |shown: &str, reason| BadValue {
         name: setting.name.to_owned(),
-        value: if setting.sensitive() { "[hidden]".to_owned() } else { text.chars().take(256).collect() },
+        value: if setting.sensitive() { "[hidden]".to_owned() } else { shown.chars().take(256).collect() },
         reason,
-    })
+    };
+    let value = read(setting.kind, text).map_err(|reason| bad(text, reason))?;
+    match allowed(setting, &value) {
+        Ok(()) => Ok(value),
+        // As Kafka shows what it has read.
+        Err(reason) if setting.allowed == Allowed::ThrottledReplicas => {
+            Err(bad(&format!("[{text}]"), reason))
+        }
+        Err(reason) => Err(bad(&value.to_string(), reason)),
+    }
 }
 
 fn read(kind: Type, text: &str) -> Result<Value, String> {
@@ -105,14 +113,14 @@ fn read(kind: Type, text: &str) -> Result<Value, String> {
     }
 }
 
-fn allowed(allowed: &Allowed, value: &Value) -> Result<(), String> {
-    match (allowed, value) {
+fn allowed(setting: &Setting, value: &Value) -> Result<(), String> {
+    match (&setting.allowed, value) {
         (Allowed::AtLeast(least), Value::Number(n)) => at_least(*least, *n),
         (Allowed::Between(least, most), Value::Number(n)) => at_least(*least, *n).and(at_most(*most, *n)),
         (Allowed::BetweenOr(_, _, or), Value::Number(n)) if n == or => Ok(()),
         (Allowed::BetweenOr(least, most, or), Value::Number(n)) => at_least(*least, *n)
             .and(at_most(*most, *n))
-            .map_err(|reason| format!("{reason}, or the value is {or}")),
+            .map_err(|_| format!("Value must be between {least} and {most} or equal to {or}")),
         (Allowed::Fraction(least, most), Value::Double(d)) if d < least => {
             Err(format!("Value must be at least {least}"))
         }
@@ -130,7 +138,8 @@ fn allowed(allowed: &Allowed, value: &Value) -> Result<(), String> {
             }
         }
         (Allowed::EachOf(words), Value::List(list)) => each_of(words, list),
-        (Allowed::ThrottledReplicas, Value::List(list)) => throttled(list),
+        (Allowed::ThrottledReplicas, Value::List(list)) => throttled(setting.name, list),
+        (Allowed::CountsByAddress, Value::Text(text)) => counts_by_address(setting.name, text).map(drop),
         (Allowed::NotEmpty, Value::Text(t)) if t.is_empty() => Err("String must be non-empty".to_owned()),
         (Allowed::NotEmpty, Value::List(l)) if l.is_empty() => Err("List must be non-empty".to_owned()),
         _ => Ok(()),
@@ -152,7 +161,7 @@ fn each_of(words: &[&str], list: &[String]) -> Result<(), String> {
     }
 }
 
-fn throttled(list: &[String]) -> Result<(), String> {
+fn throttled(name: &str, list: &[String]) -> Result<(), String> {
     let pair = |item: &String| {
         item.split_once(':').is_some_and(|(partition, broker)| {
             partition.parse::<u32>().is_ok() && broker.parse::<u32>().is_ok()
@@ -161,7 +170,23 @@ fn throttled(list: &[String]) -> Result<(), String> {
     if list.is_empty() || *list == ["*"] || list.iter().all(pair) {
         return Ok(());
     }
-    Err("It is *, or a list of [partitionId]:[brokerId],[partitionId]:[brokerId],...".to_owned())
+    Err(format!(
+        "{name} must be the literal '*' or a list of replicas in the following format: \
+         [partitionId]:[brokerId],[partitionId]:[brokerId],..."
+    ))
+}
+
+/// `address:count` between commas; the last colon counts, for addresses have some of their own.
+pub fn counts_by_address(name: &str, text: &str) -> Result<Vec<(String, usize)>, String> {
+    let pairs = text.split(',').map(str::trim).filter(|pair| !pair.is_empty());
+    let read = pairs.map(|pair| {
+        let (address, count) = pair.rsplit_once(':')?;
+        let address = address.trim().trim_start_matches('[').trim_end_matches(']');
+        Some((address.to_owned(), count.trim().parse::<u32>().ok()? as usize))
+    });
+    read.collect::<Option<Vec<_>>>().ok_or_else(|| {
+        format!("Error parsing configuration property '{name}': it is address:count between commas")
+    })
 }
 
 /// A double as Java's `Double.toString` writes it: always with a point, with an exponent below 10^-3 and from
@@ -217,7 +242,7 @@ mod tests {
             ("retention.ms", "9223372036854775808", "Not a number of type LONG"),
             ("segment.bytes", "1048575", "Value must be at least 1048576"),
             ("segment.bytes", "2147483648", "Not a number of type INT"),
-            ("compression.gzip.level", "0", "Value must be at least 1, or the value is -1"),
+            ("compression.gzip.level", "0", "Value must be between 1 and 9 or equal to -1"),
             ("compression.lz4.level", "18", "Value must be no more than 17"),
             ("cleanup.policy", "keep", "String must be one of: compact, delete"),
             ("cleanup.policy", "delete,", "String must be one of: compact, delete"),

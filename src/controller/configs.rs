@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use super::image::resource;
-use super::{Answer, Controller, Refusal};
+use super::{Answer, Controller, Refusal, names};
+use crate::collections::Set;
 use crate::config::nearest::did_you_mean;
 use crate::config::settings::{self, Dynamic, Setting, Type, listener_base};
 use crate::config::value::{Value, parse};
-use crate::config::{Layers, Overrides, topic};
+use crate::config::{Layers, Overrides, resources, topic};
 use crate::limits::METADATA_BATCH_RECORDS;
 use crate::wire::error::ErrorCode;
 use crate::wire::metadata_record::MetadataRecord;
@@ -30,22 +31,24 @@ impl Controller {
         &self,
         request: &IncrementalAlterConfigsRequest,
     ) -> Answer<Vec<IncrementalAlterConfigsResourceResponse>> {
-        let names: Vec<_> = request.resources.iter().map(|r| (r.resource_type, &*r.resource_name)).collect();
+        let twice = named_twice(request.resources.iter().map(|r| (r.resource_type, &*r.resource_name)));
         let mut records = Vec::new();
         let mut reply = Vec::new();
-        for (at, wanted) in request.resources.iter().enumerate() {
-            let result = once(&names, at).and_then(|()| {
+        for wanted in &request.resources {
+            let (kind, name) = (wanted.resource_type, &*wanted.resource_name);
+            let result = once(&twice, kind, name).and_then(|()| {
+                unique(wanted.configs.iter().map(|config| &*config.name))?;
                 let mut ops = Vec::with_capacity(wanted.configs.len());
                 for config in &wanted.configs {
                     ops.push((config.name.as_str(), op(config)?));
                 }
-                self.alter(wanted.resource_type, &wanted.resource_name, &ops)
+                self.alter(kind, name, &ops)
             });
             let (error_code, error_message) = gather(&mut records, result);
             reply.push(IncrementalAlterConfigsResourceResponse {
                 error_code,
                 error_message,
-                resource_type: wanted.resource_type,
+                resource_type: kind,
                 resource_name: wanted.resource_name.clone(),
             });
         }
@@ -58,25 +61,17 @@ impl Controller {
     /// Replaces all settings of resources, each resource by itself: what is not in the request goes back to its
     /// default.
     pub fn alter_configs(&self, request: &AlterConfigsRequest) -> Answer<Vec<AlterConfigsResourceResponse>> {
-        let names: Vec<_> = request.resources.iter().map(|r| (r.resource_type, &*r.resource_name)).collect();
+        let twice = named_twice(request.resources.iter().map(|r| (r.resource_type, &*r.resource_name)));
         let mut records = Vec::new();
         let mut reply = Vec::new();
-        for (at, wanted) in request.resources.iter().enumerate() {
-            let result = once(&names, at).and_then(|()| {
-                let before = self.overrides(wanted.resource_type, &wanted.resource_name)?;
-                let mut ops = Vec::with_capacity(wanted.configs.len());
-                for config in &wanted.configs {
-                    ops.push((config.name.as_str(), Op::Set(set_value(&config.name, &config.value)?)));
-                }
-                let gone = before.keys().filter(|name| !wanted.configs.iter().any(|c| c.name == **name));
-                ops.extend(gone.map(|name| (name.as_str(), Op::Delete)));
-                self.alter(wanted.resource_type, &wanted.resource_name, &ops)
-            });
+        for wanted in &request.resources {
+            let (kind, name) = (wanted.resource_type, &*wanted.resource_name);
+            let result = once(&twice, kind, name).and_then(|()| self.replace(kind, name, &wanted.configs));
             let (error_code, error_message) = gather(&mut records, result);
             reply.push(AlterConfigsResourceResponse {
                 error_code,
                 error_message,
-                resource_type: wanted.resource_type,
+                resource_type: kind,
                 resource_name: wanted.resource_name.clone(),
             });
         }
@@ -86,45 +81,84 @@ impl Controller {
         Answer { reply, records }
     }
 
+    fn replace(
+        &self,
+        kind: i8,
+        name: &str,
+        configs: &[AlterableConfig],
+    ) -> Result<Vec<MetadataRecord>, Refusal> {
+        if kind == resource::BROKER_LOGGER {
+            return Err(invalid_request(format!(
+                "Unknown resource type {kind}: a logger's level is set by itself"
+            )));
+        }
+        let named = unique(configs.iter().map(|config| &*config.name))?;
+        let before = self.overrides(kind, name)?;
+        let mut ops = Vec::with_capacity(configs.len());
+        for config in configs {
+            ops.push((config.name.as_str(), Op::Set(set_value(&config.name, &config.value)?)));
+        }
+        let gone = before.keys().filter(|setting| !named.contains(setting.as_str()));
+        ops.extend(gone.map(|setting| (setting.as_str(), Op::Delete)));
+        self.alter(kind, name, &ops)
+    }
+
     /// What is set for a resource, if it is one that settings can be set for here.
     fn overrides(&self, kind: i8, name: &str) -> Result<Arc<Overrides>, Refusal> {
         match kind {
             resource::TOPIC => {
+                if name.is_empty() {
+                    return Err(invalid_request("Default topic resources are not allowed."));
+                }
+                names::check(name).map_err(|what| Refusal::new(ErrorCode::INVALID_TOPIC_EXCEPTION, what))?;
                 let topic = self.image().topic_named(name).ok_or_else(|| {
                     let what = format!("The topic '{name}' does not exist.");
                     Refusal::new(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, what)
                 })?;
-                Ok(topic.configs.clone())
+                return Ok(topic.configs.clone());
             }
-            resource::BROKER => {
-                if !name.is_empty() {
-                    let id = name.parse::<i32>().map_err(|_| {
-                        let what =
-                            format!("'{name}' is not a broker: give its node.id, or nothing for all brokers");
-                        Refusal::new(ErrorCode::INVALID_REQUEST, what)
-                    })?;
-                    if self.image().broker(id).is_none() {
-                        let what = format!("No broker with id {id} found.");
-                        return Err(Refusal::new(ErrorCode::BROKER_ID_NOT_REGISTERED, what));
-                    }
-                }
-                Ok(self.image().configs(kind, name).cloned().unwrap_or_default())
+            resource::BROKER if name.is_empty() => {}
+            resource::BROKER | resource::BROKER_LOGGER => self.check_broker_id(name)?,
+            resource::CLIENT_METRICS if name.is_empty() => {
+                return Err(invalid_request("Subscription name can't be empty"));
             }
+            resource::GROUP if name.is_empty() => {
+                return Err(invalid_request("Default group resources are not allowed."));
+            }
+            resource::CLIENT_METRICS | resource::GROUP if name.len() > VALUE_MAX => {
+                return Err(invalid_request(format!("the name is longer than {VALUE_MAX} bytes")));
+            }
+            resource::CLIENT_METRICS | resource::GROUP => {}
             other => {
-                let what = format!("settings of the resource type {other} cannot be changed here");
-                Err(Refusal::new(ErrorCode::INVALID_REQUEST, what))
+                return Err(invalid_request(format!(
+                    "Unknown resource type {other}: settings are those of topics (2), brokers (4), broker loggers \
+                     (8), client metrics (16) and groups (32)"
+                )));
+            }
+        }
+        Ok(self.image().configs(kind, name).cloned().unwrap_or_default())
+    }
+
+    fn check_broker_id(&self, name: &str) -> Result<(), Refusal> {
+        let Ok(id) = name.parse::<i32>() else {
+            return Err(invalid_request(format!("Node id must be an integer, but it is: {name}")));
+        };
+        match self.image().broker(id) {
+            Some(_) => Ok(()),
+            None => {
+                let node = self.defaults.node_id;
+                Err(invalid_request(format!("Unexpected broker id, expected {node}, but received {id}")))
             }
         }
     }
 
     fn alter(&self, kind: i8, name: &str, ops: &[(&str, Op)]) -> Result<Vec<MetadataRecord>, Refusal> {
         let before = self.overrides(kind, name)?;
+        if kind == resource::BROKER_LOGGER {
+            return no_logger(ops);
+        }
         let mut after = (*before).clone();
-        for (at, (setting, op)) in ops.iter().enumerate() {
-            if ops[..at].iter().any(|(other, _)| other == setting) {
-                let what = format!("Error due to duplicate config keys: {setting}");
-                return Err(Refusal::new(ErrorCode::INVALID_REQUEST, what));
-            }
+        for (setting, op) in ops {
             match op {
                 Op::Delete => {
                     after.remove(*setting);
@@ -133,12 +167,12 @@ impl Controller {
                     after.insert((*setting).to_owned(), (*value).to_owned());
                 }
                 Op::Append(values) => {
-                    let mut list = self.list(kind, name, setting, &before)?;
+                    let mut list = self.list(kind, name, setting, &before, "APPEND")?;
                     list.extend(items(values).filter(|item| !list.contains(item)).collect::<Vec<_>>());
                     after.insert((*setting).to_owned(), list.join(","));
                 }
                 Op::Subtract(values) => {
-                    let mut list = self.list(kind, name, setting, &before)?;
+                    let mut list = self.list(kind, name, setting, &before, "SUBTRACT")?;
                     list.retain(|item| !items(values).any(|gone| gone == *item));
                     after.insert((*setting).to_owned(), list.join(","));
                 }
@@ -150,7 +184,12 @@ impl Controller {
         }
         match kind {
             resource::TOPIC => self.check_topic(name, &after)?,
-            _ => self.check_broker(name, &before, &after)?,
+            resource::BROKER => check_broker(name, &before, &after)?,
+            resource::GROUP => resources::check_group(&after, &self.layers()).map_err(invalid_config)?,
+            _ => resources::check_client_metrics(&after).map_err(|bad| match bad {
+                resources::Bad::Value(what) => invalid_config(what),
+                resources::Bad::Name(what) => invalid_request(what),
+            })?,
         }
         Ok(difference(kind, name, &before, &after))
     }
@@ -158,48 +197,25 @@ impl Controller {
     fn check_topic(&self, name: &str, after: &Overrides) -> Result<(), Refusal> {
         let partition = self.image().topic_named(name).and_then(|topic| topic.partitions.get(&0));
         let replicas = partition.map_or(1, |partition| partition.replicas.len());
-        topic::validate(after, &self.layers(), replicas)
-            .map_err(|what| Refusal::new(ErrorCode::INVALID_CONFIG, what))
-    }
-
-    /// Brokers have settings that only a restart changes, and some that each broker has of its own.
-    fn check_broker(&self, name: &str, before: &Overrides, after: &Overrides) -> Result<(), Refusal> {
-        let invalid = |what: String| Err(Refusal::new(ErrorCode::INVALID_REQUEST, what));
-        for (setting, value) in after.iter().filter(|(setting, value)| before.get(*setting) != Some(*value)) {
-            let own_name = settings::broker().get(setting);
-            let Some(row) = own_name.or_else(|| settings::broker().get(listener_base(setting)?)) else {
-                let names = settings::broker().rows().iter().map(|row| row.name);
-                return invalid(format!(
-                    "Unknown broker config name: {setting}.{}",
-                    did_you_mean(setting, names)
-                ));
-            };
-            match row.dynamic {
-                Dynamic::ReadOnly => {
-                    return invalid(format!(
-                        "Cannot update these configs dynamically: {setting}. Change the broker's file and restart it"
-                    ));
-                }
-                Dynamic::PerBroker if name.is_empty() => {
-                    return invalid(format!(
-                        "Cannot update these configs at default cluster level: {setting}. Set it for each broker"
-                    ));
-                }
-                _ => {}
-            }
-            if let Err(bad) = parse(row, value) {
-                return invalid(bad.to_string());
-            }
-        }
-        Ok(())
+        topic::validate(after, &self.layers(), replicas).map_err(invalid_config)
     }
 
     /// The list that a setting holds now: what is set, or else what holds without.
-    fn list(&self, kind: i8, name: &str, setting: &str, before: &Overrides) -> Result<Vec<String>, Refusal> {
-        let table = if kind == resource::TOPIC { settings::topic() } else { settings::broker() };
-        let row = table.get(setting).filter(|row| row.kind == Type::List).ok_or_else(|| {
-            let what = format!("Can't append to or subtract from {setting}, because its type is not LIST.");
-            Refusal::new(ErrorCode::INVALID_CONFIG, what)
+    fn list(
+        &self,
+        kind: i8,
+        name: &str,
+        setting: &str,
+        before: &Overrides,
+        verb: &str,
+    ) -> Result<Vec<String>, Refusal> {
+        let row = match kind {
+            resource::TOPIC => settings::topic().get(setting),
+            resource::BROKER => settings::broker().get(setting),
+            _ => None,
+        };
+        let row = row.filter(|row| row.kind == Type::List).ok_or_else(|| {
+            invalid_config(format!("Can't {verb} to key {setting} because its type is not LIST."))
         })?;
         let value = match kind {
             resource::TOPIC => topic::effective(row, before, &self.layers(), 1),
@@ -210,6 +226,62 @@ impl Controller {
             _ => Vec::new(),
         })
     }
+}
+
+/// Levels are chosen when the broker starts: no logger has one that could be changed.
+fn no_logger(ops: &[(&str, Op)]) -> Result<Vec<MetadataRecord>, Refusal> {
+    for (logger, op) in ops {
+        let verb = match op {
+            Op::Set(_) | Op::Delete => {
+                return Err(invalid_config(format!(
+                    "Logger {logger} does not exist! What is logged is chosen at the start of the broker (RUST_LOG)"
+                )));
+            }
+            Op::Append(_) => "APPEND",
+            Op::Subtract(_) => "SUBTRACT",
+        };
+        let what = format!("{verb} operation is not allowed for the BROKER_LOGGER resource");
+        return Err(invalid_request(what));
+    }
+    Ok(Vec::new())
+}
+
+/// Brokers have settings that only a restart changes, and some that each broker has of its own.
+fn check_broker(name: &str, before: &Overrides, after: &Overrides) -> Result<(), Refusal> {
+    let changed = after.iter().filter(|(setting, value)| before.get(*setting) != Some(*value));
+    let mut rows = Vec::new();
+    for (setting, value) in changed {
+        let own_name = settings::broker().get(setting);
+        let Some(row) = own_name.or_else(|| settings::broker().get(listener_base(setting)?)) else {
+            let names = settings::broker().rows().iter().map(|row| row.name);
+            return Err(invalid_request(format!(
+                "Unknown broker config name: {setting}.{}",
+                did_you_mean(setting, names)
+            )));
+        };
+        rows.push((setting.as_str(), value, row));
+    }
+    let none_is = |what: &str, is: &dyn Fn(&str, &Setting) -> bool| {
+        let bad: Vec<&str> = rows.iter().filter(|(s, _, row)| is(s, row)).map(|(s, ..)| *s).collect();
+        match bad.is_empty() {
+            true => Ok(()),
+            false => Err(invalid_request(format!("{what}: Set({})", bad.join(", ")))),
+        }
+    };
+    none_is("Cannot update these configs dynamically", &|_, row| row.dynamic == Dynamic::ReadOnly)?;
+    none_is(
+        "These security configs can be dynamically updated only per-listener using the listener prefix",
+        &|setting, _| setting.starts_with("ssl."),
+    )?;
+    for (_, value, row) in &rows {
+        parse(row, value).map_err(|bad| invalid_request(bad.to_string()))?;
+    }
+    if name.is_empty() {
+        none_is("Cannot update these configs at default cluster level", &|_, row| {
+            row.dynamic == Dynamic::PerBroker
+        })?;
+    }
+    Ok(())
 }
 
 fn broker_value(row: &Setting, name: &str, before: &Overrides, layers: &Layers) -> Option<Value> {
@@ -231,24 +303,44 @@ fn op(config: &IncrementalAlterableConfig) -> Result<Op<'_>, Refusal> {
         0 => Ok(Op::Set(set_value(&config.name, &config.value)?)),
         2 => Ok(Op::Append(set_value(&config.name, &config.value)?)),
         3 => Ok(Op::Subtract(set_value(&config.name, &config.value)?)),
-        other => {
-            let what = format!("{}: there is no operation {other} on a setting", config.name);
-            Err(Refusal::new(ErrorCode::INVALID_REQUEST, what))
-        }
+        other => Err(invalid_request(format!("{}: there is no operation {other} on a setting", config.name))),
     }
 }
 
 fn set_value<'a>(name: &str, value: &'a Option<String>) -> Result<&'a str, Refusal> {
-    value.as_deref().ok_or_else(|| {
-        Refusal::new(ErrorCode::INVALID_REQUEST, format!("Null value not supported for : {name}"))
-    })
+    value.as_deref().ok_or_else(|| invalid_request(format!("Null value not supported for : {name}")))
 }
 
-fn once(names: &[(i8, &str)], at: usize) -> Result<(), Refusal> {
-    match names.iter().filter(|name| **name == names[at]).count() {
-        1 => Ok(()),
-        _ => Err(Refusal::new(ErrorCode::INVALID_REQUEST, "Each resource must appear at most once.")),
+fn invalid_request(what: impl Into<String>) -> Refusal {
+    Refusal::new(ErrorCode::INVALID_REQUEST, what)
+}
+
+fn invalid_config(what: String) -> Refusal {
+    Refusal::new(ErrorCode::INVALID_CONFIG, what)
+}
+
+/// The resources that are named more than once.
+fn named_twice<'a>(named: impl Iterator<Item = (i8, &'a str)>) -> Set<(i8, &'a str)> {
+    let mut seen = Set::default();
+    named.filter(|resource| !seen.insert(*resource)).collect()
+}
+
+fn once(twice: &Set<(i8, &str)>, kind: i8, name: &str) -> Result<(), Refusal> {
+    match twice.contains(&(kind, name)) {
+        false => Ok(()),
+        true => Err(invalid_request("Each resource must appear at most once.")),
     }
+}
+
+/// The settings that are named, each once.
+fn unique<'a>(named: impl Iterator<Item = &'a str>) -> Result<Set<&'a str>, Refusal> {
+    let mut seen = Set::default();
+    for setting in named {
+        if !seen.insert(setting) {
+            return Err(invalid_request(format!("Error due to duplicate config keys: {setting}")));
+        }
+    }
+    Ok(seen)
 }
 
 /// Takes a resource's records in, if they still fit into the batch.

@@ -21,6 +21,7 @@ mod generate;
 mod batches;
 mod bystander;
 mod claims;
+mod configs;
 mod frames;
 mod idle;
 mod raw;

@@ -62,7 +62,8 @@ fn describe(
     request: &DescribeConfigsRequest,
 ) -> DescribeConfigsResult {
     let (error_code, error_message, rows) = match rows(core, wanted) {
-        Ok(rows) => (ErrorCode::NONE, None, rows),
+        // Kafka has an empty message here, not none.
+        Ok(rows) => (ErrorCode::NONE, Some(String::new()), rows),
         Err(refusal) => (refusal.error, Some(refusal.message), Vec::new()),
     };
     let keys = wanted.configuration_keys.as_deref().unwrap_or_default();
@@ -81,11 +82,39 @@ fn rows(core: &Core, wanted: &DescribeConfigsResource) -> Result<Vec<Row>, Refus
     match wanted.resource_type {
         resource::TOPIC => topic_rows(core, name),
         resource::BROKER => broker_rows(core, name),
-        other => {
-            let what =
-                format!("resources of type {other} have no settings here; topics (2) and brokers (4) do");
-            Err(Refusal::new(ErrorCode::INVALID_REQUEST, what))
+        resource::BROKER_LOGGER => logger_rows(core, name),
+        resource::CLIENT_METRICS if name.is_empty() => {
+            invalid("Client metrics subscription name must not be empty".to_owned())
         }
+        resource::CLIENT_METRICS => Ok(describe::client_metrics(
+            &core.image().configs(wanted.resource_type, name).cloned().unwrap_or_default(),
+        )),
+        resource::GROUP if name.is_empty() => invalid("Group name must not be empty".to_owned()),
+        resource::GROUP => {
+            let image = core.image();
+            let layers = image.broker_layers(core.settings.node_id, &core.config.layers);
+            let set = image.configs(wanted.resource_type, name).cloned().unwrap_or_default();
+            Ok(describe::group(&set, &layers))
+        }
+        other => invalid(format!(
+            "resources of type {other} have no settings: topics (2), brokers (4), broker loggers (8), client metrics \
+             (16) and groups (32) do"
+        )),
+    }
+}
+
+fn invalid(what: String) -> Result<Vec<Row>, Refusal> {
+    Err(Refusal::new(ErrorCode::INVALID_REQUEST, what))
+}
+
+/// No logger has a level of its own: what is logged is chosen when the broker starts.
+fn logger_rows(core: &Core, name: &str) -> Result<Vec<Row>, Refusal> {
+    let node = core.settings.node_id;
+    match name.parse::<i32>() {
+        _ if name.is_empty() => invalid("Broker id must not be empty".to_owned()),
+        Ok(id) if id == node => Ok(Vec::new()),
+        Ok(id) => invalid(format!("Unexpected broker id, expected {node} but received {id}")),
+        Err(_) => invalid(format!("Broker id must be an integer, but it is: {name}")),
     }
 }
 
@@ -103,7 +132,6 @@ fn topic_rows(core: &Core, name: &str) -> Result<Vec<Row>, Refusal> {
 fn broker_rows(core: &Core, name: &str) -> Result<Vec<Row>, Refusal> {
     let node = core.settings.node_id;
     let layers = core.image().broker_layers(node, &core.config.layers);
-    let invalid = |what: String| Err(Refusal::new(ErrorCode::INVALID_REQUEST, what));
     match name.parse::<i32>() {
         _ if name.is_empty() => Ok(describe::all_brokers(&layers)),
         Ok(id) if id == node => Ok(describe::broker(&layers)),

@@ -3,6 +3,7 @@
 //! [`order`] reads a request's header and hands it to its API. Each API reads from top to bottom: decode, plan,
 //! call the shards, merge what they say, encode.
 
+pub mod alter_configs;
 pub mod api_versions;
 pub mod commands;
 pub mod create_partitions;
@@ -13,6 +14,7 @@ pub mod describe_configs;
 pub mod fetch;
 pub mod find_coordinator;
 pub mod init_producer_id;
+pub mod list_config_resources;
 pub mod list_offsets;
 pub mod metadata;
 pub mod places;
@@ -41,8 +43,11 @@ pub const SERVED: &[ApiKey] = &[
     ApiKey::DeleteTopics,
     ApiKey::InitProducerId,
     ApiKey::DescribeConfigs,
+    ApiKey::AlterConfigs,
     ApiKey::CreatePartitions,
+    ApiKey::IncrementalAlterConfigs,
     ApiKey::DescribeCluster,
+    ApiKey::ListConfigResources,
 ];
 
 /// A request whose header was read.
@@ -66,6 +71,7 @@ impl Asked {
             ApiKey::Fetch => fetch::memory(core, &self.body, self.version),
             ApiKey::Metadata => request + metadata::memory(core),
             ApiKey::DescribeConfigs => request + describe_configs::memory(core, bytes),
+            ApiKey::ListConfigResources => request + list_config_resources::memory(core),
             ApiKey::CreateTopics => request + create_topics::memory(bytes),
             _ => request,
         }
@@ -147,6 +153,9 @@ async fn dispatch(asked: Asked) -> Result<Reply, Ended> {
         ApiKey::DeleteTopics => delete_topics::answer(asked).await,
         ApiKey::CreatePartitions => create_partitions::answer(asked).await,
         ApiKey::DescribeConfigs => describe_configs::answer(asked).await,
+        ApiKey::AlterConfigs => alter_configs::replace(asked).await,
+        ApiKey::IncrementalAlterConfigs => alter_configs::change(asked).await,
+        ApiKey::ListConfigResources => list_config_resources::answer(asked).await,
         ApiKey::InitProducerId => init_producer_id::answer(asked).await,
         ApiKey::FindCoordinator => find_coordinator::answer(asked),
         ApiKey::DescribeCluster => describe_cluster::answer(asked),

@@ -1,7 +1,7 @@
 //! Broker settings: listeners, connections, requests, fetch sessions, metrics.
 
-use super::Setting;
 use super::rows::*;
+use super::{Allowed, Setting};
 
 const CORES: &str = "each core serves its own connections: see the profile's [core] keys";
 const JAVA_METRICS: &str = "there are no Java metric reporters here";
@@ -73,8 +73,8 @@ pub(super) const ROWS: &[Setting] = &[
         .cluster_wide()
         .doc("How many connections may be open at once from one address."),
     string("max.connections.per.ip.overrides", "")
+        .allow(Allowed::CountsByAddress)
         .cluster_wide()
-        .later()
         .doc("Other limits than max.connections.per.ip for some addresses, as address:count between commas."),
     int("max.incremental.fetch.session.cache.slots", "1000")
         .min(0)

@@ -10,6 +10,7 @@ mod broker_log;
 mod broker_network;
 mod broker_remote;
 mod broker_security;
+mod group;
 mod rows;
 mod topic;
 
@@ -93,7 +94,7 @@ pub enum Dynamic {
     PerBroker,
     /// For one broker or for all of them at once.
     ClusterWide,
-    /// For one topic.
+    /// For one topic, group or subscription.
     Topic,
 }
 
@@ -118,6 +119,8 @@ pub enum Allowed {
     EachOf(&'static [&'static str]),
     /// A list of `partition:broker`, or `*`.
     ThrottledReplicas,
+    /// A list of `address:count`.
+    CountsByAddress,
     /// Text that is not empty.
     NotEmpty,
 }
@@ -234,6 +237,19 @@ static BROKER: LazyLock<Table> = LazyLock::new(|| {
         broker_security::ROWS,
     ])
 });
+
+static GROUP: LazyLock<Table> = LazyLock::new(|| Table::new(&[group::GROUP]));
+static CLIENT_METRICS: LazyLock<Table> = LazyLock::new(|| Table::new(&[group::CLIENT_METRICS]));
+
+/// The settings of single groups.
+pub fn group() -> &'static Table {
+    &GROUP
+}
+
+/// The settings of subscriptions to clients' metrics.
+pub fn client_metrics() -> &'static Table {
+    &CLIENT_METRICS
+}
 
 /// The settings of topics.
 pub fn topic() -> &'static Table {

@@ -1,0 +1,252 @@
+//! Settings over the wire: `configs.txt` holds requests and what stock Kafka 4.2 answers to them.
+//!
+//! Each line with `>` is a request, what follows is the answer. With OTTLA_TEST_BOOTSTRAP the same is asked of the
+//! broker there, so that the file can be held against stock Kafka. Where an error has a message, ours begins with
+//! Kafka's and may go on with advice.
+
+use std::time::Duration;
+
+use ottla::command::client::Connection;
+use ottla::config::settings;
+use ottla::wire::api::ApiKey;
+use ottla::wire::error::ErrorCode;
+use ottla::wire::schema::*;
+
+use crate::target::Target;
+
+const SCRIPT: &str = include_str!("configs.txt");
+
+#[test]
+fn settings_are_answered_for_as_stock_kafka_does() {
+    let target = Target::start();
+    let topic = target.topic("settings", 1).name;
+    let mut client = Connection::open(&target.address, Duration::from_secs(8)).unwrap();
+    let mut asked = Vec::new();
+    for step in SCRIPT.split("\n> ").skip(1) {
+        let (request, expected) = step.split_once('\n').unwrap_or((step, ""));
+        let spoken = request.replace("$T", &topic);
+        let found =
+            std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| ask(&mut client, &spoken, &topic)))
+                .unwrap_or_else(|_| {
+                    client = Connection::open(&target.address, Duration::from_secs(8)).unwrap();
+                    "HANGS".to_owned()
+                });
+        let found = found.replace(&topic, "$T");
+        if std::env::var("OTTLA_TEST_TRANSCRIPT").is_ok() {
+            println!("> {request}\n{found}");
+        }
+        // Stock Kafka's brokers learn of changes after they are answered.
+        if !target.is_own() {
+            std::thread::sleep(Duration::from_millis(200));
+        }
+        asked.push((request, expected.trim_end(), found));
+    }
+    for (request, expected, found) in &asked {
+        let same = expected.lines().count() == found.lines().count()
+            && expected.lines().zip(found.lines()).all(|(e, f)| f == e || is_longer_message(e, f));
+        assert!(same, "> {request}\nexpected:\n{expected}\nfound:\n{found}");
+    }
+    assert!(asked.len() > 50, "{} requests", asked.len());
+}
+
+/// An error, and the same with more of a message.
+fn is_longer_message(expected: &str, found: &str) -> bool {
+    let code = expected.split_once(' ').map_or("", |(_, code)| code);
+    code.starts_with(|c: char| c.is_ascii_uppercase())
+        && !code.starts_with("NONE")
+        && found.starts_with(expected)
+}
+
+/// `alter`, `change` or `describe`, perhaps `@version`, perhaps `dry`; then `KIND:NAME` and what is to be done, and
+/// the same of further resources behind `|`.
+fn ask(client: &mut Connection, request: &str, topic: &str) -> String {
+    let (verb, rest) = request.split_once(' ').unwrap_or((request, ""));
+    let (verb, version) = verb.split_once('@').unwrap_or((verb, ""));
+    let version: i16 = version.parse().unwrap_or(i16::MAX);
+    let (dry, rest) = match rest.strip_prefix("dry ") {
+        Some(rest) => (true, rest),
+        None => (false, rest),
+    };
+    let resources = rest.split(" | ").filter(|part| !part.is_empty()).map(|part| {
+        let (resource, what) = part.split_once(' ').unwrap_or((part, ""));
+        let (kind, name) = resource.split_once(':').unwrap();
+        let words: Vec<String> =
+            what.split(' ').filter(|w| !w.is_empty()).map(|w| w.replace('~', " ")).collect();
+        (kind.parse::<i8>().unwrap(), name.to_owned(), words)
+    });
+    match verb {
+        "change" => change(client, version, dry, resources),
+        "alter" => alter(client, version, dry, resources),
+        "describe" | "whole" => describe(client, version, verb == "whole", resources),
+        "list" => list(client, version, rest, topic),
+        other => panic!("{other}"),
+    }
+}
+
+fn call<R: Request>(client: &mut Connection, version: i16, request: &R) -> R::Response {
+    let version = client.version_up_to(R::API, version).unwrap();
+    let sent = client.send(request, version).unwrap();
+    client.receive(sent, Duration::ZERO).unwrap()
+}
+
+fn outcome(kind: i8, error: ErrorCode, message: &Option<String>) -> String {
+    match message {
+        Some(message) => format!("{kind} {}: {}", error.name(), message.replace('\n', " ")),
+        None => format!("{kind} {}", error.name()),
+    }
+}
+
+/// `+name=value` sets, `-name` deletes, `>name=value` appends, `<name=value` subtracts, `+name` sets null.
+fn change(
+    client: &mut Connection,
+    version: i16,
+    validate_only: bool,
+    resources: impl Iterator<Item = (i8, String, Vec<String>)>,
+) -> String {
+    let config = |word: &String| {
+        let (name, value) = word[1..].split_once('=').map_or((&word[1..], None), |(n, v)| (n, Some(v)));
+        let operation = "+-><?".find(&word[..1]).unwrap() as i8;
+        IncrementalAlterableConfig {
+            name: name.to_owned(),
+            config_operation: if operation == 4 { 9 } else { operation },
+            value: value.map(str::to_owned),
+        }
+    };
+    let resources = resources.map(|(resource_type, resource_name, words)| IncrementalAlterConfigsResource {
+        resource_type,
+        resource_name,
+        configs: words.iter().map(config).collect(),
+    });
+    let request = IncrementalAlterConfigsRequest { resources: resources.collect(), validate_only };
+    let mut lines: Vec<String> = call(client, version, &request)
+        .responses
+        .iter()
+        .map(|r| outcome(r.resource_type, r.error_code, &r.error_message))
+        .collect();
+    lines.sort();
+    lines.join("\n")
+}
+
+fn alter(
+    client: &mut Connection,
+    version: i16,
+    validate_only: bool,
+    resources: impl Iterator<Item = (i8, String, Vec<String>)>,
+) -> String {
+    let config = |word: &String| {
+        let (name, value) = word.split_once('=').map_or((word.as_str(), None), |(n, v)| (n, Some(v)));
+        AlterableConfig { name: name.to_owned(), value: value.map(str::to_owned) }
+    };
+    let resources = resources.map(|(resource_type, resource_name, words)| AlterConfigsResource {
+        resource_type,
+        resource_name,
+        configs: words.iter().map(config).collect(),
+    });
+    let request = AlterConfigsRequest { resources: resources.collect(), validate_only };
+    let mut lines: Vec<String> = call(client, version, &request)
+        .responses
+        .iter()
+        .map(|r| outcome(r.resource_type, r.error_code, &r.error_message))
+        .collect();
+    lines.sort();
+    lines.join("\n")
+}
+
+/// Names what is shown; with `dynamic`, all that was set at run time, with `none` no setting.
+fn describe(
+    client: &mut Connection,
+    version: i16,
+    whole: bool,
+    resources: impl Iterator<Item = (i8, String, Vec<String>)>,
+) -> String {
+    let mut dynamic = false;
+    let resources = resources.map(|(resource_type, resource_name, words)| {
+        dynamic |= words.iter().any(|word| word == "dynamic");
+        DescribeConfigsResource {
+            resource_type,
+            resource_name,
+            configuration_keys: (!dynamic && !words.is_empty()).then_some(words),
+        }
+    });
+    let resources = resources.collect();
+    let request = DescribeConfigsRequest { resources, include_synonyms: true, ..Default::default() };
+    let answer = call(client, version, &request);
+    let mut lines = Vec::new();
+    for result in answer.results {
+        lines.push(outcome(result.resource_type, result.error_code, &result.error_message));
+        let mut rows: Vec<String> = result
+            .configs
+            .iter()
+            .filter(|row| !dynamic || row.config_source < 4 || row.config_source > 5)
+            .filter(|row| row.name != "min.insync.replicas" && !(whole && differs(&row.name)))
+            .map(setting)
+            .collect();
+        rows.sort();
+        lines.extend(rows);
+    }
+    lines.join("\n")
+}
+
+/// Whether a broker's or a topic's value is not that of stock Kafka in these tests: what is in the broker's file,
+/// and the defaults in which Ottla differs. (`min.insync.replicas` is left out everywhere: stock Kafka sets it for
+/// all brokers itself, where it keeps eligible leader replicas.)
+fn differs(name: &str) -> bool {
+    let rows = [settings::topic().get(name), settings::broker().get(name)];
+    let own = [
+        "broker.id",
+        "controller.listener.names",
+        "controller.quorum.voters",
+        "group.initial.rebalance.delay.ms",
+        "inter.broker.listener.name",
+        "listener.security.protocol.map",
+        "offsets.topic.num.partitions",
+        "offsets.topic.replication.factor",
+        "share.coordinator.state.topic.min.isr",
+        "share.coordinator.state.topic.replication.factor",
+        "transaction.state.log.min.isr",
+        "transaction.state.log.num.partitions",
+        "transaction.state.log.replication.factor",
+    ];
+    own.contains(&name) || rows.into_iter().flatten().any(|row| row.differs.is_some())
+}
+
+/// One setting: what it is, where it comes from, and what else gives it a value.
+fn setting(row: &DescribeConfigsResourceResult) -> String {
+    let shown = |value: &Option<String>| value.clone().unwrap_or_else(|| "null".to_owned());
+    let mut line =
+        format!("  {}={} from {} type {}", row.name, shown(&row.value), row.config_source, row.config_type);
+    for (flag, name) in [(row.read_only, " read-only"), (row.is_sensitive, " sensitive")] {
+        line.push_str(if flag { name } else { "" });
+    }
+    for synonym in &row.synonyms {
+        line.push_str(&format!(" [{}={} {}]", synonym.name, shown(&synonym.value), synonym.source));
+    }
+    line
+}
+
+fn list(client: &mut Connection, version: i16, types: &str, topic: &str) -> String {
+    let resource_types = types.split(' ').filter_map(|kind| kind.parse().ok()).collect();
+    let answer = call(client, version, &ListConfigResourcesRequest { resource_types });
+    let told = answer.config_resources.iter().map(|r| format!("{}:{}", r.resource_type, r.resource_name));
+    // Topics of others than this test are passed over.
+    let mut told: Vec<_> = told.filter(|r| !r.starts_with("2:") || r.ends_with(topic)).collect();
+    told.sort();
+    format!("{} {}", answer.error_code.name(), told.join(" ")).trim_end().to_owned()
+}
+
+#[test]
+fn every_version_of_the_requests_is_answered() {
+    let target = Target::start();
+    let topic = target.topic("settings", 1).name;
+    let mut client = target.client();
+    for (api, verb, what) in [
+        (ApiKey::AlterConfigs, "alter", "retention.ms=7000"),
+        (ApiKey::IncrementalAlterConfigs, "change", "+retention.ms=8000"),
+        (ApiKey::DescribeConfigs, "describe", "retention.ms"),
+    ] {
+        for version in api.versions() {
+            let answer = ask(&mut client, &format!("{verb}@{version} 2:{topic} {what}"), &topic);
+            assert!(answer.starts_with("2 NONE"), "{verb}@{version}: {answer}");
+        }
+    }
+}
