@@ -13,11 +13,14 @@ use super::connection;
 use super::core::Core;
 use super::messages::ToCore;
 use crate::collections::Map;
+use crate::config::value::counts_by_address;
 use crate::reactor::sync::{Bell, either};
 use crate::reactor::{Accepted, Listener, Nanos};
 
 /// How long to wait after a failure that is likely to come again at once, such as a want of descriptors.
 const AFTER_FAILURE: Duration = Duration::from_millis(100);
+/// How often it is looked whether a limit was raised while connections wait at it.
+const LIMITS_LOOK: Duration = Duration::from_secs(1);
 /// At most once in so long, one kind of refusal is told.
 const TELL_EVERY: Duration = Duration::from_secs(10);
 
@@ -49,11 +52,13 @@ impl Board {
 
     /// How many come from an address.
     pub fn of(&self, ip: IpAddr) -> usize {
+        let ip = ip.to_canonical();
         self.per_ip.borrow().get(&ip).copied().unwrap_or(0)
     }
 
     /// Counts a connection, and says which core is to serve it.
     pub fn place(&self, ip: IpAddr) -> usize {
+        let ip = ip.to_canonical();
         let mut cores = self.cores.borrow_mut();
         let takers = cores.iter_mut().enumerate().filter(|(_, (takes, _))| *takes);
         let (core, (_, serves)) =
@@ -66,6 +71,7 @@ impl Board {
 
     /// A connection that a core served is over.
     pub fn ended(&self, core: usize, ip: IpAddr) {
+        let ip = ip.to_canonical();
         self.cores.borrow_mut()[core].1 -= 1;
         self.total.set(self.total.get() - 1);
         let mut per_ip = self.per_ip.borrow_mut();
@@ -79,6 +85,49 @@ impl Board {
     }
 }
 
+/// How many connections there may be; changes at run time.
+struct Limits {
+    /// `max.connections`
+    all: usize,
+    /// `max.connections.per.ip`
+    per_ip: usize,
+    /// `max.connections.per.ip.overrides`
+    overrides: Vec<(IpAddr, usize)>,
+    /// The image that they were taken from.
+    version: i64,
+}
+
+impl Limits {
+    fn of(core: &Core) -> Limits {
+        const OVERRIDES: &str = "max.connections.per.ip.overrides";
+        let image = core.image();
+        let layers = image.broker_layers(core.settings.node_id, &core.config.layers);
+        // What the file says was taken up by the settings; what is set at run time goes before it.
+        let set = |name: &str| {
+            let text = layers.dynamic.get(name).or_else(|| layers.dynamic_default.get(name))?;
+            text.trim().parse::<usize>().ok()
+        };
+        let overrides = layers.value(OVERRIDES).unwrap_or_default();
+        Limits {
+            all: set("max.connections").unwrap_or(core.settings.max_connections),
+            per_ip: set("max.connections.per.ip").unwrap_or(core.settings.max_connections_per_ip),
+            overrides: counts_by_address(OVERRIDES, overrides).unwrap_or_default(),
+            version: image.version(),
+        }
+    }
+
+    fn follow(&mut self, core: &Core) {
+        if core.image().version() != self.version {
+            *self = Limits::of(core);
+        }
+    }
+
+    fn of_ip(&self, ip: IpAddr) -> usize {
+        let own = self.overrides.iter().find(|(address, _)| *address == ip);
+        own.map_or(self.per_ip, |(_, count)| *count)
+    }
+}
+
 /// Accepts the connections of one listener, by its place in `listeners`, until the node stops.
 pub async fn accept(core: Rc<Core>, board: Rc<Board>, listener: Listener, index: usize) {
     let stop = core.reactor.stop_requested();
@@ -88,6 +137,7 @@ pub async fn accept(core: Rc<Core>, board: Rc<Board>, listener: Listener, index:
 async fn accept_all(core: Rc<Core>, board: Rc<Board>, listener: Listener, index: usize) {
     let name = &core.settings.listeners[index];
     let (mut full, mut refused) = (Teller::default(), Teller::default());
+    let mut limits = Limits::of(&core);
     loop {
         let accepted = match listener.accept().await {
             Ok(accepted) => accepted,
@@ -97,7 +147,10 @@ async fn accept_all(core: Rc<Core>, board: Rc<Board>, listener: Listener, index:
                 continue;
             }
         };
-        let (ip, max_per_ip) = (accepted.peer().ip(), core.settings.max_connections_per_ip);
+        limits.follow(&core);
+        // Over a listener for both families an old address comes in the form of a new one.
+        let ip = accepted.peer().ip().to_canonical();
+        let max_per_ip = limits.of_ip(ip);
         if board.of(ip) >= max_per_ip {
             refused.tell(core.reactor.now(), |times| {
                 tracing::warn!(
@@ -107,22 +160,23 @@ async fn accept_all(core: Rc<Core>, board: Rc<Board>, listener: Listener, index:
             });
             continue;
         }
-        wait_for_place(&core, &board, &mut full).await;
+        wait_for_place(&core, &board, &mut limits, &mut full).await;
         hand_over(&core, &board, accepted, index).await;
     }
 }
 
-async fn wait_for_place(core: &Rc<Core>, board: &Board, full: &mut Teller) {
-    let max = core.settings.max_connections;
+async fn wait_for_place(core: &Rc<Core>, board: &Board, limits: &mut Limits, full: &mut Teller) {
     loop {
         let ended = board.ended.notified();
+        limits.follow(core);
+        let max = limits.all;
         if board.total() < max {
             return;
         }
         full.tell(core.reactor.now(), |_| {
             tracing::warn!("{max} connections are open, which is max.connections; further ones wait");
         });
-        ended.await;
+        either(ended, core.reactor.sleep(LIMITS_LOOK)).await;
     }
 }
 

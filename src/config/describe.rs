@@ -1,7 +1,7 @@
 //! The rows of DescribeConfigs: every setting with its value and where it comes from.
 
 use super::layers::{Layers, Overrides, Source};
-use super::settings::{self, Setting, Type};
+use super::settings::{self, Dynamic, Setting, Type};
 use super::topic::effective;
 use super::value::parse;
 
@@ -138,12 +138,15 @@ fn broker_row(row: &'static Setting, layers: &Layers) -> Row {
         layers.value(row.name).map(|text| parse(row, text).map_or(text.to_owned(), |v| v.to_string()));
     // What goes before it under another name is not this setting's value.
     let synonyms = layers.synonyms(row.name).into_iter().skip_while(|(name, _, _)| name != row.name);
+    // What exists at run time only is told as Kafka does: without a default, and as if nothing could change it.
+    let run_time_only = row.internal && row.dynamic != Dynamic::ReadOnly;
+    let synonyms = synonyms.filter(|(_, _, source)| !(run_time_only && *source == Source::Default));
     let synonyms: Vec<_> = synonyms.map(|s| hidden(s, row.sensitive())).collect();
     Row {
         name: row.name.to_owned(),
         value: value.filter(|_| !row.sensitive()),
         source: synonyms.first().map_or(Source::Default, |(_, _, source)| *source),
-        read_only: row.read_only(),
+        read_only: row.read_only() || run_time_only,
         sensitive: row.sensitive(),
         kind: row.kind.code(),
         doc: Some(row.doc),

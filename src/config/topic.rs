@@ -236,7 +236,9 @@ pub fn validate(overrides: &Overrides, broker: &Layers, replicas: usize) -> Resu
     }
     if overrides.get("remote.storage.enable").is_some_and(|text| text.trim().eq_ignore_ascii_case("true")) {
         return Err(
-            "remote.storage.enable: there is no tiered storage in this cluster; leave it false".to_owned()
+            "Tiered Storage functionality is disabled in the broker. Topic cannot be configured with remote log \
+             storage."
+                .to_owned()
         );
     }
     let config = TopicConfig::resolve(overrides, broker, replicas);

@@ -1,6 +1,7 @@
 //! A setting's value: its text against its row of the table.
 
 use std::fmt;
+use std::net::IpAddr;
 
 use super::settings::{Allowed, Setting, Type};
 
@@ -177,12 +178,12 @@ fn throttled(name: &str, list: &[String]) -> Result<(), String> {
 }
 
 /// `address:count` between commas; the last colon counts, for addresses have some of their own.
-pub fn counts_by_address(name: &str, text: &str) -> Result<Vec<(String, usize)>, String> {
+pub fn counts_by_address(name: &str, text: &str) -> Result<Vec<(IpAddr, usize)>, String> {
     let pairs = text.split(',').map(str::trim).filter(|pair| !pair.is_empty());
     let read = pairs.map(|pair| {
         let (address, count) = pair.rsplit_once(':')?;
         let address = address.trim().trim_start_matches('[').trim_end_matches(']');
-        Some((address.to_owned(), count.trim().parse::<u32>().ok()? as usize))
+        Some((address.parse().ok()?, count.trim().parse::<u32>().ok()? as usize))
     });
     read.collect::<Option<Vec<_>>>().ok_or_else(|| {
         format!("Error parsing configuration property '{name}': it is address:count between commas")

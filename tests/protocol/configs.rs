@@ -9,10 +9,12 @@ use std::time::Duration;
 use ottla::command::client::Connection;
 use ottla::config::settings;
 use ottla::wire::api::ApiKey;
+use ottla::wire::batch::BatchBuilder;
 use ottla::wire::error::ErrorCode;
 use ottla::wire::schema::*;
 
-use crate::target::Target;
+use crate::broker::Broker;
+use crate::target::{PATIENCE, Target};
 
 const SCRIPT: &str = include_str!("configs.txt");
 
@@ -39,14 +41,26 @@ fn settings_are_answered_for_as_stock_kafka_does() {
         if !target.is_own() {
             std::thread::sleep(Duration::from_millis(200));
         }
-        asked.push((request, expected.trim_end(), found));
+        asked.push((request, expected.trim_end_matches('\n'), found));
     }
-    for (request, expected, found) in &asked {
-        let same = expected.lines().count() == found.lines().count()
-            && expected.lines().zip(found.lines()).all(|(e, f)| f == e || is_longer_message(e, f));
-        assert!(same, "> {request}\nexpected:\n{expected}\nfound:\n{found}");
-    }
+    let differ = asked.iter().filter(|(_, expected, found)| {
+        let lines = || expected.lines().zip(found.lines());
+        expected.lines().count() != found.lines().count()
+            || !lines().all(|(expected, found)| found == expected || is_longer_message(expected, found))
+    });
+    let told: Vec<_> =
+        differ.map(|(request, expected, found)| difference(request, expected, found)).collect();
+    assert!(told.is_empty(), "{}", told.join("\n"));
     assert!(asked.len() > 50, "{} requests", asked.len());
+}
+
+/// The lines in which two answers differ.
+fn difference(request: &str, expected: &str, found: &str) -> String {
+    let lines = |text: &str, without: &str, mark: &str| {
+        let own = text.lines().filter(|line| !without.lines().any(|other| other == *line));
+        own.map(|line| format!("{mark} {line}\n")).collect::<String>()
+    };
+    format!("> {request}\n{}{}", lines(expected, found, "expected"), lines(found, expected, "found   "))
 }
 
 /// An error, and the same with more of a message.
@@ -193,6 +207,11 @@ fn describe(
 fn differs(name: &str) -> bool {
     let rows = [settings::topic().get(name), settings::broker().get(name)];
     let own = [
+        "advertised.listeners",
+        "auto.create.topics.enable",
+        "log.dirs",
+        "node.id",
+        "process.roles",
         "broker.id",
         "controller.listener.names",
         "controller.quorum.voters",
@@ -249,4 +268,109 @@ fn every_version_of_the_requests_is_answered() {
             assert!(answer.starts_with("2 NONE"), "{verb}@{version}: {answer}");
         }
     }
+}
+
+/// A broker of the test's own, a client, and a topic.
+fn own_broker() -> (Broker, String) {
+    let broker = Broker::start();
+    broker.ottla(&["topic", "create", "t"]);
+    let address = broker.address.clone();
+    (broker, address)
+}
+
+fn changed(client: &mut Connection, what: &str) {
+    let answer = ask(client, &format!("change {what}"), "t");
+    assert!(answer.ends_with("NONE"), "{what}: {answer}");
+}
+
+/// Appends one record of about so many bytes in a partition, and says what came of it and under which time.
+fn append(client: &mut Connection, bytes: usize, timestamp: i64) -> (ErrorCode, i64) {
+    let mut builder = BatchBuilder::new();
+    builder.append(timestamp, None, Some(&vec![7; bytes]), &[]);
+    let records = Some(builder.build().unwrap().into());
+    let partition_data = vec![PartitionProduceData { index: 0, records }];
+    let topic = TopicProduceData { name: "t".to_owned(), partition_data, ..Default::default() };
+    let request =
+        ProduceRequest { acks: -1, timeout_ms: 30_000, topic_data: vec![topic], ..Default::default() };
+    let answer = call(client, 9, &request).responses.remove(0).partition_responses.remove(0);
+    (answer.error_code, answer.log_append_time_ms)
+}
+
+#[test]
+fn a_change_holds_at_once_for_partitions_that_are_served() {
+    let (_broker, address) = own_broker();
+    let mut client = Connection::open(&address, PATIENCE).unwrap();
+    let now = std::time::UNIX_EPOCH.elapsed().unwrap().as_millis() as i64;
+    assert_eq!(append(&mut client, 1000, now), (ErrorCode::NONE, -1));
+    changed(&mut client, "2:t +max.message.bytes=500");
+    assert_eq!(append(&mut client, 1000, now).0, ErrorCode::MESSAGE_TOO_LARGE);
+    changed(&mut client, "2:t -max.message.bytes");
+    assert_eq!(append(&mut client, 1000, now).0, ErrorCode::NONE);
+    // The same through the settings of the broker, which the topic overrides.
+    changed(&mut client, "4:1 +message.max.bytes=500");
+    assert_eq!(append(&mut client, 1000, now).0, ErrorCode::MESSAGE_TOO_LARGE);
+    changed(&mut client, "2:t +max.message.bytes=5000");
+    assert_eq!(append(&mut client, 1000, now).0, ErrorCode::NONE);
+    changed(&mut client, "4: +log.message.timestamp.type=LogAppendTime");
+    assert!(append(&mut client, 10, 5).1 >= now);
+    changed(&mut client, "4: -log.message.timestamp.type");
+    changed(&mut client, "2:t +message.timestamp.before.max.ms=60000 +message.timestamp.after.max.ms=60000");
+    assert_eq!(append(&mut client, 10, now), (ErrorCode::NONE, -1));
+    assert_eq!(append(&mut client, 10, now - 100_000).0, ErrorCode::INVALID_TIMESTAMP);
+    assert_eq!(append(&mut client, 10, now + 100_000).0, ErrorCode::INVALID_TIMESTAMP);
+}
+
+#[test]
+fn what_was_set_outlives_the_process() {
+    let (mut broker, address) = own_broker();
+    let mut client = Connection::open(&address, PATIENCE).unwrap();
+    for what in [
+        "2:t +retention.ms=1234 +segment.bytes=2000000",
+        "4: +message.max.bytes=500",
+        "4:1 +log.retention.ms=99",
+        "16:m +interval.ms=1000",
+        "32:g +consumer.session.timeout.ms=50000",
+        "2:t -segment.bytes",
+    ] {
+        changed(&mut client, what);
+    }
+    let resources = ["2:t dynamic", "4: dynamic", "4:1 dynamic", "16:m dynamic", "32:g"];
+    let before = resources.map(|what| ask(&mut client, &format!("describe {what}"), "t"));
+    assert!(before[0].contains("retention.ms=1234 from 1") && !before[0].contains("segment.bytes"));
+    for clean in [false, true] {
+        if clean {
+            broker.stop();
+        } else {
+            broker.kill();
+        }
+        broker.begin();
+        broker.wait();
+        client = Connection::open(&address, PATIENCE).unwrap();
+        let after = resources.map(|what| ask(&mut client, &format!("describe {what}"), "t"));
+        assert_eq!(before, after);
+    }
+    let now = std::time::UNIX_EPOCH.elapsed().unwrap().as_millis() as i64;
+    assert_eq!(append(&mut client, 1000, now).0, ErrorCode::MESSAGE_TOO_LARGE, "and it is in force");
+}
+
+#[test]
+fn the_limit_of_connections_changes_at_run_time() {
+    let (broker, address) = own_broker();
+    let mut client = Connection::open(&address, PATIENCE).unwrap();
+    changed(&mut client, "4: +max.connections.per.ip=1");
+    assert!(Connection::open(&address, PATIENCE).is_err(), "the second from this address is closed");
+    changed(&mut client, "4:1 +max.connections.per.ip.overrides=127.0.0.1:2");
+    let second = Connection::open(&address, PATIENCE).unwrap();
+    assert!(Connection::open(&address, PATIENCE).is_err());
+    drop(second);
+    changed(&mut client, "4:1 +max.connections=1 -max.connections.per.ip.overrides");
+    changed(&mut client, "4: -max.connections.per.ip");
+    // The next one waits for its place, until there is one more.
+    let waiting = std::thread::spawn(move || Connection::open(&address, PATIENCE).map(drop));
+    while !broker.log().contains("which is max.connections; further ones wait") {
+        assert!(!waiting.is_finished());
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    changed(&mut client, "4:1 +max.connections=2");
+    waiting.join().unwrap().unwrap();
 }

@@ -69,7 +69,7 @@ fn a_broker_shows_its_file_the_defaults_and_no_secrets() {
     let plugin = row(&rows, "my.plugin.key");
     assert_eq!((plugin.value.as_deref(), plugin.sensitive, plugin.kind), (None, true, 0));
     let listener = row(&rows, "listener.name.a.max.connections");
-    assert_eq!((listener.value.as_deref(), listener.read_only), (Some("5"), false));
+    assert_eq!((listener.value.as_deref(), listener.read_only), (Some("5"), true));
     assert_eq!(row(&rows, "log.segment.bytes").value.as_deref(), Some("1073741824"));
     assert!(!row(&rows, "log.segment.bytes").read_only);
     assert_eq!(row(&rows, "log.retention.ms").value, None);

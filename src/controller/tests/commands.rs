@@ -63,7 +63,7 @@ fn bad_topics_are_refused_as_kafka_refuses_them() {
             "Did you mean 'retention.ms'?",
         ),
         (topic_with("t", &[("retention.ms", "x")]), ErrorCode::INVALID_CONFIG, "Not a number of type LONG"),
-        (topic_with("t", &[("remote.storage.enable", "true")]), ErrorCode::INVALID_CONFIG, "tiered storage"),
+        (topic_with("t", &[("remote.storage.enable", "true")]), ErrorCode::INVALID_CONFIG, "Tiered Storage"),
     ] {
         let name = topic.name.clone();
         let (error, message) = error(&mut controller, topic);
@@ -318,8 +318,8 @@ fn bad_changes_of_settings_are_refused_whole() {
     let before = controller.image().version();
     for (kind, name, ops, code, part) in [
         (2, "nope", vec![], ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, "nope"),
-        (4, "9", vec![], ErrorCode::BROKER_ID_NOT_REGISTERED, "9"),
-        (4, "x", vec![], ErrorCode::INVALID_REQUEST, "node.id"),
+        (4, "9", vec![], ErrorCode::INVALID_REQUEST, "received 9"),
+        (4, "x", vec![], ErrorCode::INVALID_REQUEST, "an integer"),
         (99, "x", vec![], ErrorCode::INVALID_REQUEST, "99"),
         (2, "t", vec![change("segment.ms", 7, None)], ErrorCode::INVALID_REQUEST, "operation 7"),
         (2, "t", vec![change("segment.ms", SET, None)], ErrorCode::INVALID_REQUEST, "Null value"),
