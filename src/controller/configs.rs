@@ -230,20 +230,17 @@ impl Controller {
 
 /// Levels are chosen when the broker starts: no logger has one that could be changed.
 fn no_logger(ops: &[(&str, Op)]) -> Result<Vec<MetadataRecord>, Refusal> {
-    for (logger, op) in ops {
-        let verb = match op {
-            Op::Set(_) | Op::Delete => {
-                return Err(invalid_config(format!(
-                    "Logger {logger} does not exist! What is logged is chosen at the start of the broker (RUST_LOG)"
-                )));
-            }
-            Op::Append(_) => "APPEND",
-            Op::Subtract(_) => "SUBTRACT",
-        };
-        let what = format!("{verb} operation is not allowed for the BROKER_LOGGER resource");
-        return Err(invalid_request(what));
-    }
-    Ok(Vec::new())
+    let Some((logger, op)) = ops.first() else { return Ok(Vec::new()) };
+    let verb = match op {
+        Op::Set(_) | Op::Delete => {
+            return Err(invalid_config(format!(
+                "Logger {logger} does not exist! What is logged is chosen at the start of the broker (RUST_LOG)"
+            )));
+        }
+        Op::Append(_) => "APPEND",
+        Op::Subtract(_) => "SUBTRACT",
+    };
+    Err(invalid_request(format!("{verb} operation is not allowed for the BROKER_LOGGER resource")))
 }
 
 /// Brokers have settings that only a restart changes, and some that each broker has of its own.
