@@ -101,3 +101,5 @@ pub const FETCH_SESSIONS: usize = 1000;
 pub const FETCH_SESSION_PARTITIONS: usize = 500_000;
 /// How often a core looks at its connections for idle and stalled ones.
 pub const CONNECTIONS_LOOK: std::time::Duration = std::time::Duration::from_secs(1);
+/// Bytes of batches that a core has compressed anew and whose requests are not answered.
+pub const RECOMPRESSED_BYTES: usize = 32 << 20;

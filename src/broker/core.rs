@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::api::init_producer_id::ProducerIds;
+use super::api::recompress::Workbench;
 use super::call::Caller;
 use super::connection::{self, Connections};
 use super::listener::Board;
@@ -121,6 +122,8 @@ pub struct Core {
     pub request_elements: usize,
     /// How much memory an answer without records may take.
     pub answer_memory: usize,
+    /// For batches that are compressed anew.
+    pub recompress: Workbench,
     /// Bytes of small requests that wait for their turn.
     pub queued: Cell<usize>,
     /// Which cores of the node want memory that connections of any core may hold.
@@ -164,6 +167,7 @@ impl Core {
             request_memory,
             answer_memory: answer_memory.clamp(ANSWER_MEMORY.0, ANSWER_MEMORY.1),
             request_elements: elements.clamp(REQUEST_ELEMENTS.0, REQUEST_ELEMENTS.1),
+            recompress: Workbench::new(),
             queued: Cell::new(0),
             wants: RefCell::new(wants),
             board: RefCell::default(),
@@ -262,6 +266,11 @@ impl Memory {
         let _waits = Waits(&self.waiting);
         self.wanted.ring();
         self.free.acquire(bytes).await
+    }
+
+    /// Takes memory if there is some and nobody waits for it.
+    pub fn try_take(&self, bytes: usize) -> Option<Permit> {
+        self.free.try_acquire(bytes)
     }
 
     /// Whether somebody waits for memory.

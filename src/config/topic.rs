@@ -167,7 +167,8 @@ impl Default for TopicConfig {
     }
 }
 
-fn compression_type(word: &str) -> CompressionType {
+/// What a word of `compression.type` means.
+pub fn compression_type(word: &str) -> CompressionType {
     match word {
         "uncompressed" => CompressionType::Uncompressed,
         "gzip" => CompressionType::Gzip,

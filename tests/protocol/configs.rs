@@ -6,10 +6,11 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use ottla::command::client::Connection;
 use ottla::config::settings;
 use ottla::wire::api::ApiKey;
-use ottla::wire::batch::BatchBuilder;
+use ottla::wire::batch::{Batch, BatchBuilder, Compression, Record};
 use ottla::wire::error::ErrorCode;
 use ottla::wire::schema::*;
 
@@ -373,4 +374,106 @@ fn the_limit_of_connections_changes_at_run_time() {
     }
     changed(&mut client, "4:1 +max.connections=2");
     waiting.join().unwrap().unwrap();
+}
+
+/// A batch of text in this compression.
+fn text(compression: Compression, records: usize) -> Bytes {
+    let mut builder = BatchBuilder::new().compression(compression);
+    for n in 0..records {
+        builder.append(
+            1_000 + n as i64,
+            Some(b"key"),
+            Some(&format!("value {n} ").repeat(9).into_bytes()),
+            &[],
+        );
+    }
+    builder.build().unwrap().into()
+}
+
+fn append_batch(client: &mut Connection, topic: &str, batch: Bytes) -> (ErrorCode, i64) {
+    let partition_data = vec![PartitionProduceData { index: 0, records: Some(batch) }];
+    let topic = TopicProduceData { name: topic.to_owned(), partition_data, ..Default::default() };
+    let request =
+        ProduceRequest { acks: -1, timeout_ms: 30_000, topic_data: vec![topic], ..Default::default() };
+    let answer = call(client, 9, &request).responses.remove(0).partition_responses.remove(0);
+    (answer.error_code, answer.base_offset)
+}
+
+/// The batch at an offset.
+fn batch_at(client: &mut Connection, topic: &str, fetch_offset: i64) -> Vec<u8> {
+    let partition = FetchPartition { fetch_offset, partition_max_bytes: 1, ..Default::default() };
+    let wanted = FetchTopic { topic: topic.to_owned(), partitions: vec![partition], ..Default::default() };
+    let request = FetchRequest {
+        max_bytes: 1 << 20,
+        min_bytes: 1,
+        max_wait_ms: 5_000,
+        topics: vec![wanted],
+        ..Default::default()
+    };
+    let answer = call(client, 12, &request);
+    let records = answer.responses[0].partitions[0].records.as_ref().unwrap().to_bytes();
+    let batch = Batch::first(&records).unwrap();
+    batch.check().unwrap();
+    batch.bytes().to_vec()
+}
+
+#[test]
+fn batches_are_kept_in_the_compression_that_the_topic_wants() {
+    let target = Target::start();
+    let topic = target.topic("compression", 1).name;
+    let mut client = Connection::open(&target.address, PATIENCE).unwrap();
+    let set = |client: &mut Connection, what: &str| {
+        changed(client, &format!("2:{topic} {what}"));
+        if !target.is_own() {
+            std::thread::sleep(Duration::from_millis(300));
+        }
+    };
+    for (wanted, is) in [
+        ("gzip", Some(Compression::Gzip)),
+        ("zstd", Some(Compression::Zstd)),
+        ("uncompressed", Some(Compression::None)),
+        ("snappy", Some(Compression::Snappy)),
+        ("lz4", Some(Compression::Lz4)),
+        ("producer", None),
+    ] {
+        set(&mut client, &format!("+compression.type={wanted}"));
+        for from in Compression::ALL {
+            let sent = text(from, 200);
+            let (error, offset) = append_batch(&mut client, &topic, sent.clone());
+            assert_eq!(error, ErrorCode::NONE, "{from} to {wanted}");
+            let kept = batch_at(&mut client, &topic, offset);
+            let (kept, sent) = (Batch::first(&kept).unwrap(), Batch::first(&sent).unwrap());
+            assert_eq!(kept.compression().unwrap(), is.unwrap_or(from), "{from} to {wanted}");
+            if is.is_none_or(|is| is == from) {
+                assert_eq!(kept.payload(), sent.payload(), "what is as it is wanted stays to the byte");
+            }
+            assert_eq!((kept.header().max_timestamp, kept.header().count), (1_199, 200));
+            let (kept, sent) = (kept.open(1 << 20).unwrap(), sent.open(1 << 20).unwrap());
+            let plain = |(kept, sent): (Record, Record)| {
+                kept.key == sent.key && kept.value == sent.value && kept.timestamp == sent.timestamp
+            };
+            assert!(kept.iter().map(Result::unwrap).zip(sent.iter().map(Result::unwrap)).all(plain));
+        }
+    }
+    // The level counts, and so does the size that comes out.
+    set(&mut client, "+compression.type=gzip +compression.gzip.level=1");
+    let size = |client: &mut Connection| {
+        let (_, offset) = append_batch(client, &topic, text(Compression::None, 3_000));
+        batch_at(client, &topic, offset).len()
+    };
+    let low = size(&mut client);
+    set(&mut client, "+compression.gzip.level=9");
+    let high = size(&mut client);
+    assert!(high < low, "{low} and {high}");
+    set(&mut client, "+compression.type=uncompressed +max.message.bytes=20000");
+    let large = append_batch(&mut client, &topic, text(Compression::Zstd, 1_000));
+    assert_eq!(large.0, ErrorCode::MESSAGE_TOO_LARGE);
+    // What cannot be read is refused, and the next is taken.
+    let mut bad = text(Compression::Zstd, 100).to_vec();
+    let middle = bad.len() / 2;
+    bad[middle..].fill(0x55);
+    let header = Batch::first(&bad).unwrap().header();
+    let bad: Bytes = header.write(&bad[61..]).into();
+    assert!(append_batch(&mut client, &topic, bad).0.is_error());
+    assert_eq!(append_batch(&mut client, &topic, text(Compression::Lz4, 10)).0, ErrorCode::NONE);
 }

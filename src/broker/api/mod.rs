@@ -20,6 +20,7 @@ pub mod metadata;
 pub mod places;
 pub mod produce;
 mod produce_refused;
+pub mod recompress;
 
 use std::rc::Rc;
 

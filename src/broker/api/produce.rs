@@ -7,6 +7,7 @@ use bytes::Bytes;
 use super::Asked;
 use super::places::{ByCore, Call, call_each, endpoints, is_led_elsewhere, leader, merge, place};
 use super::produce_refused;
+use super::recompress::{self, Job};
 use crate::broker::connection::{Answer, Ended, Outcome, Replies};
 use crate::broker::core::Core;
 use crate::broker::messages::{ProduceCall, ProducePart, ProducePartReply, ShardReply, ShardRequest};
@@ -37,6 +38,8 @@ pub struct Split {
     answers: Vec<Option<ProducePartReply>>,
     /// What each shard is to append.
     parts: ByCore<ProducePart>,
+    /// What must be compressed anew first.
+    rework: Vec<Job>,
 }
 
 /// Puts the request's batches in order on their shards.
@@ -46,12 +49,21 @@ pub async fn order(mut asked: Asked, before: &Replies) -> Result<Answer, Ended> 
     }
     let core = asked.client.core.clone();
     let (mut request, held) = decode(&mut asked, before).await?;
-    let Split { topics, answers, parts } = split(&core, &mut request, asked.version).await;
+    let Split { topics, mut answers, mut parts, rework } = split(&core, &mut request, asked.version).await;
+    let mut remade = Vec::new();
+    if !rework.is_empty() {
+        remade = recompress::work(&core, rework, |at, place, made| match made {
+            Ok(batch) => parts.add(place.core, at, ProducePart { id: place.id, batch }),
+            Err((error, why)) => answers[at] = Some(ProducePartReply::failed(error, Some(why))),
+        })
+        .await;
+    }
     let timeout = Duration::from_millis(request.timeout_ms.max(0) as u64);
     let (acks, deadline) = (request.acks, core.reactor.now() + timeout);
     let calls = call_each(&core, parts, |parts| ShardRequest::Produce(ProduceCall { acks, deadline, parts }));
     Ok(Box::pin(async move {
         let mut outcome = answer(asked, topics, acks, answers, calls).await?;
+        drop(remade);
         if let (Outcome::Reply(reply), Some(mut held)) = (&mut outcome, held) {
             held.shrink_to(reply.len());
             reply.held.push(held);
@@ -80,7 +92,7 @@ async fn decode(asked: &mut Asked, before: &Replies) -> Result<(ProduceRequest, 
 /// Looks at each batch. One that may be appended goes to its shard; the others are answered here.
 pub async fn split(core: &Core, request: &mut ProduceRequest, version: i16) -> Split {
     let image = core.image();
-    let (mut answers, mut parts) = (Vec::new(), ByCore::default());
+    let (mut answers, mut parts, mut rework) = (Vec::new(), ByCore::default(), Vec::new());
     let mut turn = 0;
     for topic in &mut request.topic_data {
         let known = match version {
@@ -101,14 +113,20 @@ pub async fn split(core: &Core, request: &mut ProduceRequest, version: i16) -> S
             };
             match checked.and_then(|checked| may_be_sent(&checked.1).map(|()| checked)) {
                 Ok((place, batch)) => {
-                    parts.add(place.core, answers.len(), ProducePart { id: place.id, batch });
+                    let topic = known.expect("its place was found");
+                    match Job::find(core, &image, topic, place, batch) {
+                        Ok(job) => rework.push(job.answered_at(answers.len())),
+                        Err(batch) => {
+                            parts.add(place.core, answers.len(), ProducePart { id: place.id, batch })
+                        }
+                    }
                     answers.push(None);
                 }
                 Err(Refused(error, why)) => answers.push(Some(ProducePartReply::failed(error, why))),
             }
         }
     }
-    Split { topics: std::mem::take(&mut request.topic_data), answers, parts }
+    Split { topics: std::mem::take(&mut request.topic_data), answers, parts, rework }
 }
 
 /// What a batch is answered that no shard sees, and why.

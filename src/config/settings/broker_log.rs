@@ -7,27 +7,26 @@ use super::{Allowed, Setting};
 const CHECKPOINTS: &str = "checkpoints are written as what they hold changes";
 const OWN_CLEANER: &str = "compaction runs on the core that owns the partition, in its background class";
 
+const LZ4: &str = "lz4 is always written at its fast level";
+
 pub(super) const ROWS: &[Setting] = &[
     int("compression.gzip.level", "-1")
         .allow(Allowed::BetweenOr(1, 9, -1))
         .cluster_wide()
-        .later()
         .doc("The level used where compression.type is gzip; -1 is the codec's own default."),
     int("compression.lz4.level", "9")
         .range(1, 17)
         .cluster_wide()
-        .later()
+        .ignored(LZ4)
         .doc("The level used where compression.type is lz4."),
     string("compression.type", "producer")
         .allow(Allowed::OneOf(CODECS))
         .high()
         .cluster_wide()
-        .later()
         .doc("How batches are compressed on disk; 'producer' keeps what the producer chose."),
     int("compression.zstd.level", "3")
         .range(-131072, 22)
         .cluster_wide()
-        .later()
         .doc("The level used where compression.type is zstd."),
     long("log.cleaner.backoff.ms", "15000")
         .min(0)

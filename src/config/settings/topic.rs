@@ -10,6 +10,8 @@ pub(super) const CODECS: &[&str] = &["uncompressed", "zstd", "lz4", "snappy", "g
 
 const TIERED: &str = "no tiered storage yet";
 
+const LZ4: &str = "lz4 is always written at its fast level";
+
 pub(super) const ROWS: &[Setting] = &[
     list("cleanup.policy", "delete")
         .allow(Allowed::EachOf(&["compact", "delete"]))
@@ -21,17 +23,15 @@ pub(super) const ROWS: &[Setting] = &[
     int("compression.gzip.level", "-1")
         .allow(Allowed::BetweenOr(1, 9, -1))
         .from(&[same("compression.gzip.level")])
-        .later()
         .doc("The level used when the topic's compression.type is gzip; -1 is the codec's own default."),
     int("compression.lz4.level", "9")
         .range(1, 17)
         .from(&[same("compression.lz4.level")])
-        .later()
+        .ignored(LZ4)
         .doc("The level used when the topic's compression.type is lz4."),
     string("compression.type", "producer")
         .allow(Allowed::OneOf(CODECS))
         .from(&[same("compression.type")])
-        .later()
         .doc(
             "How batches are compressed on disk. 'producer' keeps what the producer chose; any other value has \
              the broker compress batches anew.",
@@ -39,7 +39,6 @@ pub(super) const ROWS: &[Setting] = &[
     int("compression.zstd.level", "3")
         .range(-131072, 22)
         .from(&[same("compression.zstd.level")])
-        .later()
         .doc("The level used when the topic's compression.type is zstd."),
     long("delete.retention.ms", "86400000")
         .min(0)

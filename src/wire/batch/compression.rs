@@ -25,9 +25,12 @@ pub enum Compression {
 /// How snappy-java begins: its magic, its version and the lowest version that can read it.
 const XERIAL: [u8; 8] = [0x82, b'S', b'N', b'A', b'P', b'P', b'Y', 0];
 const XERIAL_HEADER: usize = 16;
-const XERIAL_BLOCK: usize = 32 << 10;
+pub(super) const XERIAL_BLOCK: usize = 32 << 10;
 /// No element of the raw form makes more of its bytes than this many times as many (a copy of 64 bytes takes three).
 const SNAPPY_EXPANSION: usize = 22;
+
+/// The most that one block of snappy may hold where it is read piece by piece.
+const SNAPPY_BLOCK_MAX: usize = 32 << 20;
 
 impl Compression {
     /// All of them, by number.
@@ -65,22 +68,14 @@ impl Compression {
                 encoder.finish()
             }
             Compression::Snappy => {
-                let mut out = XERIAL.to_vec();
-                out.extend_from_slice(&[0, 0, 0, 1, 0, 0, 0, 1]);
-                let mut encoder = snap::raw::Encoder::new();
+                let mut out = xerial_header();
                 for block in bytes.chunks(XERIAL_BLOCK) {
-                    let block = encoder.compress_vec(block)?;
-                    out.extend_from_slice(&(block.len() as u32).to_be_bytes());
-                    out.extend_from_slice(&block);
+                    xerial_block(block, &mut out)?;
                 }
                 Ok(out)
             }
             Compression::Lz4 => {
-                // The block size and the independent blocks are what Kafka's own clients write.
-                let info = lz4_flex::frame::FrameInfo::new()
-                    .block_size(lz4_flex::frame::BlockSize::Max64KB)
-                    .block_mode(lz4_flex::frame::BlockMode::Independent);
-                let mut encoder = lz4_flex::frame::FrameEncoder::with_frame_info(info, Vec::new());
+                let mut encoder = lz4_encoder();
                 encoder.write_all(bytes)?;
                 Ok(encoder.finish()?)
             }
@@ -100,6 +95,81 @@ impl Compression {
                 read_bounded(zstd::Decoder::with_buffer(bytes).map_err(|e| damaged(&e))?, limit)
             }
         }
+    }
+}
+
+/// How snappy-java's frames begin.
+pub(super) fn xerial_header() -> Vec<u8> {
+    [&XERIAL[..], &[0, 0, 0, 1, 0, 0, 0, 1]].concat()
+}
+
+/// Writes one of snappy-java's blocks.
+pub(super) fn xerial_block(bytes: &[u8], out: &mut Vec<u8>) -> io::Result<()> {
+    let block = snap::raw::Encoder::new().compress_vec(bytes)?;
+    out.extend_from_slice(&(block.len() as u32).to_be_bytes());
+    out.extend_from_slice(&block);
+    Ok(())
+}
+
+/// The block size and the independent blocks are what Kafka's own clients write.
+pub(super) fn lz4_encoder() -> lz4_flex::frame::FrameEncoder<Vec<u8>> {
+    let info = lz4_flex::frame::FrameInfo::new()
+        .block_size(lz4_flex::frame::BlockSize::Max64KB)
+        .block_mode(lz4_flex::frame::BlockMode::Independent);
+    lz4_flex::frame::FrameEncoder::with_frame_info(info, Vec::new())
+}
+
+/// Reads the records of one batch piece by piece.
+pub(super) fn reader<'a>(from: Compression, bytes: &'a [u8]) -> Result<Box<dyn Read + 'a>, BatchError> {
+    Ok(match from {
+        Compression::None => Box::new(bytes),
+        Compression::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(bytes)),
+        Compression::Snappy => Box::new(SnappyReader::new(bytes)?),
+        Compression::Lz4 => Box::new(lz4_flex::frame::FrameDecoder::new(bytes)),
+        Compression::Zstd => Box::new(zstd::Decoder::with_buffer(bytes).map_err(|e| damaged(&e))?),
+    })
+}
+
+/// Snappy's blocks, one after the other.
+struct SnappyReader<'a> {
+    /// What follows: blocks with their lengths, or one block without.
+    rest: &'a [u8],
+    framed: bool,
+    block: Vec<u8>,
+    at: usize,
+}
+
+impl<'a> SnappyReader<'a> {
+    fn new(bytes: &'a [u8]) -> Result<SnappyReader<'a>, BatchError> {
+        let framed = bytes.starts_with(&XERIAL);
+        let rest = match framed {
+            true => bytes.get(XERIAL_HEADER..).ok_or_else(|| damaged(&"the snappy header is cut"))?,
+            false => bytes,
+        };
+        Ok(SnappyReader { rest, framed, block: Vec::new(), at: 0 })
+    }
+
+    fn next_block(&mut self) -> Result<(), BatchError> {
+        let (block, after) = if self.framed { xerial_split(self.rest)? } else { (self.rest, &[][..]) };
+        self.rest = after;
+        self.block.clear();
+        self.at = 0;
+        snappy_block(block, SNAPPY_BLOCK_MAX, &mut self.block)
+    }
+}
+
+impl Read for SnappyReader<'_> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        while self.at == self.block.len() {
+            if self.rest.is_empty() {
+                return Ok(0);
+            }
+            self.next_block().map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e.to_string()))?;
+        }
+        let count = into.len().min(self.block.len() - self.at);
+        into[..count].copy_from_slice(&self.block[self.at..self.at + count]);
+        self.at += count;
+        Ok(count)
     }
 }
 
@@ -136,13 +206,19 @@ fn snappy(bytes: &[u8], limit: usize) -> Result<Vec<u8>, BatchError> {
     }
     let mut rest = bytes.get(XERIAL_HEADER..).ok_or_else(|| damaged(&"the snappy header is cut"))?;
     while !rest.is_empty() {
-        let (len, after) = rest.split_at_checked(4).ok_or_else(|| damaged(&"a snappy block is cut"))?;
-        let len = u32::from_be_bytes(len.try_into().expect("four bytes")) as usize;
-        let (block, after) = after.split_at_checked(len).ok_or_else(|| damaged(&"a snappy block is cut"))?;
+        let (block, after) = xerial_split(rest)?;
         snappy_block(block, limit, &mut out)?;
         rest = after;
     }
     Ok(out)
+}
+
+/// The next of snappy-java's blocks, and what follows.
+fn xerial_split(rest: &[u8]) -> Result<(&[u8], &[u8]), BatchError> {
+    let cut = || damaged(&"a snappy block is cut");
+    let (len, after) = rest.split_at_checked(4).ok_or_else(cut)?;
+    let len = u32::from_be_bytes(len.try_into().expect("four bytes")) as usize;
+    after.split_at_checked(len).ok_or_else(cut)
 }
 
 fn snappy_block(block: &[u8], limit: usize, out: &mut Vec<u8>) -> Result<(), BatchError> {

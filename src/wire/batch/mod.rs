@@ -7,12 +7,14 @@
 mod builder;
 mod compression;
 pub mod front;
+mod recompress;
 mod record;
 
 use std::fmt;
 
 pub use builder::{BatchBuilder, control_key};
 pub use compression::Compression;
+pub use recompress::Recompressor;
 pub use record::{Header, Headers, Record, RecordIter, RecordSet};
 
 use super::error::ErrorCode;
