@@ -18,6 +18,7 @@ use crate::controller::image::resource;
 use crate::controller::{Change, Image, Partition, Topic};
 use crate::log::LogConfig;
 use crate::partition::AppendRules;
+use crate::wire::uuid::Uuid;
 
 /// How many partitions are compared without letting other tasks run.
 const TURN: usize = 64;
@@ -86,8 +87,10 @@ impl Follower {
             let both = before.topic(*id).into_iter().chain(image.topic(*id));
             partitions.extend(both.flat_map(|topic| topic.partitions.keys().map(|number| (*id, *number))));
         }
-        for (id, number) in partitions {
-            self.close_difference(&before, &image, &layers, PartitionId { topic: id, partition: number });
+        let mut known = None;
+        for (topic, partition) in partitions {
+            let id = PartitionId { topic, partition };
+            self.close_difference(&before, &image, &layers, id, &mut known);
         }
     }
 
@@ -99,17 +102,30 @@ impl Follower {
             .flat_map(|topic| topic.partitions.keys().map(|partition| (topic.id, *partition)))
             .map(|(topic, partition)| PartitionId { topic, partition })
             .collect();
+        let mut known = None;
         for id in ids {
-            self.close_difference(before, image, &layers, id);
+            self.close_difference(before, image, &layers, id, &mut known);
         }
     }
 
-    fn close_difference(&self, before: &Image, image: &Image, layers: &Layers, id: PartitionId) {
+    /// `known` keeps a topic's settings for its next partition.
+    fn close_difference(
+        &self,
+        before: &Image,
+        image: &Image,
+        layers: &Layers,
+        id: PartitionId,
+        known: &mut Option<(Uuid, TopicConfig)>,
+    ) {
         let topic = image.topic(id.topic);
         let mine = topic.and_then(|topic| Some((topic, topic.partitions.get(&id.partition)?)));
         match mine.filter(|(_, partition)| self.is_mine(partition)) {
             Some((topic, partition)) => {
-                let spec = spec(topic, id.partition, partition, &resolve(topic, layers));
+                let config = match known {
+                    Some((of, config)) if *of == topic.id => &*config,
+                    _ => &known.insert((topic.id, resolve(topic, layers))).1,
+                };
+                let spec = spec(topic, id.partition, partition, config);
                 match self.shard.replica(id) {
                     Some(_) => self.shard.update_partition(&spec),
                     None => self.shard.open_partition(spec, Before::default()),
@@ -153,6 +169,7 @@ fn spec(topic: &Topic, number: i32, partition: &Partition, config: &TopicConfig)
             retention_ms: limit(config.retention_ms),
             retention_bytes: limit(config.retention_bytes),
             delete: config.cleanup_policy.delete,
+            delete_delay_ms: config.file_delete_delay_ms,
         },
         rules: AppendRules {
             max_message_bytes: config.max_message_bytes as usize,

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use super::log_dir::LogDir;
 use super::messages::PartitionId;
 use super::replica::SegmentFile;
+use super::upkeep::DELETED_FILE;
 use crate::limits::BLOCK;
 use crate::log::epochs::Epochs;
 use crate::log::growth::Growth;
@@ -162,6 +163,9 @@ impl<'a> Opener<'a> {
         };
         let mut found: BTreeMap<i64, Found> = BTreeMap::new();
         for entry in entries.iter().filter(|entry| !entry.is_dir) {
+            if entry.name.ends_with(DELETED_FILE) {
+                remove_if_there(self.log_dir, &self.request.dir.join(&entry.name)).await?;
+            }
             if let Some((base_offset, Kind::Log)) = segment::parse_name(&entry.name) {
                 found.insert(base_offset, Found { base_offset, size: entry.len, indexed: false });
             }

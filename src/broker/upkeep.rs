@@ -3,7 +3,7 @@
 //! All of it in the background class, a few files at a time.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -177,16 +177,51 @@ impl Shard {
             online.partition.log.drop_segments(&expired);
             expired.iter().for_each(|base| drop(online.files.remove(base)));
         });
+        let delay =
+            replica.online(|online| online.partition.log.config().delete_delay_ms).unwrap_or_default();
+        let (delay, mut later) = (Duration::from_millis(delay), Vec::new());
         for base in &expired {
             tracing::info!("{}: retention deletes the segment that begins at offset {base}", replica.name());
             // The log last: what is left of a deletion that was cut short must not look like a finished segment.
             for kind in [Kind::Index, Kind::TimeIndex, Kind::TxnIndex, Kind::Snapshot, Kind::Log] {
-                remove_if_there(&self.log_dir, &segment::file(&replica.dir, *base, kind)).await?;
+                let path = segment::file(&replica.dir, *base, kind);
+                if delay.is_zero() {
+                    remove_if_there(&self.log_dir, &path).await?;
+                } else if let Some(doomed) = self.doom(&path).await? {
+                    later.push(doomed);
+                }
             }
             // Each for itself: a loss of power must not bring an older segment back without those behind it.
             self.log_dir.disk.sync_dir(&replica.dir).await?;
         }
+        if !later.is_empty() {
+            self.remove_later(later, delay);
+        }
         Ok(())
+    }
+
+    /// Gives a file the name under which the next start removes it; none where there is no such file.
+    async fn doom(&self, path: &Path) -> io::Result<Option<PathBuf>> {
+        let mut name = path.file_name().unwrap_or_default().to_owned();
+        name.push(DELETED_FILE);
+        let doomed = path.with_file_name(name);
+        match self.log_dir.disk.rename(path, &doomed).await {
+            Ok(()) => Ok(Some(doomed)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn remove_later(self: &Rc<Shard>, files: Vec<PathBuf>, delay: Duration) {
+        let shard = self.clone();
+        self.reactor.spawn(Class::Background, async move {
+            shard.reactor.sleep(delay).await;
+            for path in files {
+                if let Err(error) = remove_if_there(&shard.log_dir, &path).await {
+                    tracing::warn!("{}: could not be removed: {error}", path.display());
+                }
+            }
+        });
     }
 
     /// The file of a segment: the one that is open, or opened anew.
@@ -333,6 +368,9 @@ impl super::replica::Online {
         self.check_retention || self.partition.log.segments().rev().skip(1).any(|older| !older.is_finished())
     }
 }
+
+/// The names of files that retention gave up end with this until they are removed.
+pub const DELETED_FILE: &str = ".deleted";
 
 /// Where a deleted partition's folder is renamed to ends with this.
 pub const DELETED: &str = "-delete";

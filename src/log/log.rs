@@ -34,6 +34,8 @@ pub struct LogConfig {
     pub retention_bytes: i64,
     /// Whether `cleanup.policy` has `delete` in it.
     pub delete: bool,
+    /// `file.delete.delay.ms`
+    pub delete_delay_ms: u64,
 }
 
 impl Default for LogConfig {
@@ -46,6 +48,7 @@ impl Default for LogConfig {
             retention_ms: 7 * 24 * 3600 * 1000,
             retention_bytes: -1,
             delete: true,
+            delete_delay_ms: 60_000,
         }
     }
 }

@@ -225,6 +225,40 @@ fn segments_are_finished_soon_and_deleted_when_retention_is_checked() {
 }
 
 #[test]
+fn what_retention_gives_up_stays_on_disk_for_a_while() {
+    let log = LogConfig {
+        segment_bytes: 20_000,
+        retention_bytes: 50_000,
+        delete_delay_ms: 100_000,
+        ..LogConfig::default()
+    };
+    let life = Life::first(log).opened();
+    let doomed = |life: &Life| {
+        let files = life.world.disk(life.node).files(View::Current).into_iter();
+        files.filter(|(path, _)| path.to_str().unwrap().ends_with(".log.deleted")).count()
+    };
+    let filled = |life: &Life| {
+        life.shard.check_retention_every(SECOND);
+        life.world.run_for(2 * SECOND);
+        life.produce(40, 5_000);
+        life.world.run_for(5 * SECOND);
+        assert!(life.files(Kind::Log).len() < 5, "they are not part of the log any more");
+    };
+    filled(&life);
+    assert!(doomed(&life) > 5);
+    life.world.run_for(60 * SECOND);
+    assert!(doomed(&life) > 5, "not yet");
+    life.world.run_for(50 * SECOND);
+    assert_eq!(doomed(&life), 0);
+    // What a crash leaves is removed by the next start, and the log goes on where it was.
+    filled(&life);
+    let (end, left) = (life.end(), doomed(&life));
+    assert!(left > 5);
+    let life = life.next().opened();
+    assert_eq!((life.end(), doomed(&life)), (end, 0));
+}
+
+#[test]
 fn a_full_disk_takes_nothing_and_breaks_nothing() {
     let log = LogConfig { segment_bytes: 20_000, ..LogConfig::default() };
     let life = Life::first(log).opened();

@@ -1,7 +1,7 @@
 //! Broker settings: logs, retention, compaction, flushing.
 
 use super::rows::*;
-use super::topic::CODECS;
+use super::topic::{CODECS, FLUSHED};
 use super::{Allowed, Setting};
 
 const CHECKPOINTS: &str = "checkpoints are written as what they hold changes";
@@ -91,8 +91,9 @@ pub(super) const ROWS: &[Setting] = &[
         .high()
         .cluster_wide()
         .kafka_has("9223372036854775807", "an acknowledged record is on disk, not only in memory")
+        .ignored(FLUSHED)
         .doc("After how many records a log is flushed to disk; 1 flushes before each acknowledgement."),
-    long_("log.flush.interval.ms").high().cluster_wide().doc(
+    long_("log.flush.interval.ms").high().cluster_wide().ignored(FLUSHED).doc(
         "After how long at most a log is flushed, where log.flush.interval.messages is above 1. Unset: \
          log.flush.scheduler.interval.ms.",
     ),
@@ -103,6 +104,7 @@ pub(super) const ROWS: &[Setting] = &[
         .doc("How often the point up to which logs are flushed is written down."),
     long("log.flush.scheduler.interval.ms", "9223372036854775807")
         .high()
+        .ignored(FLUSHED)
         .doc("How often it is looked whether a log must be flushed; the default of log.flush.interval.ms."),
     int("log.flush.start.offset.checkpoint.interval.ms", "60000")
         .min(0)

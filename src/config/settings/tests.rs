@@ -125,3 +125,69 @@ fn types_have_kafkas_numbers() {
     }
     assert_eq!(Type::from_code(0), None);
 }
+
+/// What an operator who comes from Kafka should know of the table.
+fn document() -> String {
+    let mut text = String::from(
+        "# Settings that are not as in Kafka 4.2\n\n\
+         Every setting of Kafka 4.2 is accepted, checked and shown, in a `server.properties` and at run time. Those that \
+         are not listed here do what Kafka's documentation says. `ottla serve` tells at its start which lines of the \
+         file do nothing; `ottla config describe` shows every setting with its source.\n\n\
+         A test holds this page against the table in `src/config/settings`; OTTLA_WRITE_DOCS=1 writes it anew.\n\n\
+         - A setting that neither Kafka nor Ottla has is told at the start with the nearest name and passed over where \
+         it stands in the file, for Java plugins have settings of their own; on the command line and at run time it is \
+         an error.\n\
+         - `listener.name.<listener>.max.connections` is kept and shown; the limits in force are those of the whole \
+         broker.\n\
+         - `listeners` change with a restart only, and loggers have no levels that change at run time.\n\
+         - Names in `max.connections.per.ip.overrides` are addresses, not host names.\n",
+    );
+    for (title, rows) in [("topics", topic().rows()), ("brokers", broker().rows())] {
+        let differ = rows.iter().filter_map(|row| Some((row, row.differs?)));
+        text.push_str(&format!(
+            "\n## Other defaults of {title}\n\n| setting | Ottla | Kafka | why |\n|---|---|---|---|\n"
+        ));
+        for (row, differs) in differ {
+            let own = row.default.unwrap_or("none");
+            text.push_str(&format!("| `{}` | `{own}` | `{}` | {} |\n", row.name, differs.kafka, differs.why));
+        }
+        let ignored = rows.iter().filter(|row| !row.internal).filter_map(|row| match row.effect {
+            Effect::Ignored(why) => Some((row.name, why)),
+            _ => None,
+        });
+        let title_of =
+            format!("\n## Settings of {title} that do nothing here\n\n| setting | why |\n|---|---|\n");
+        text.push_str(&title_of);
+        ignored.for_each(|(name, why)| text.push_str(&format!("| `{name}` | {why} |\n")));
+        let refused = rows.iter().filter_map(|row| match row.effect {
+            Effect::Refused(why) => Some((row.name, why)),
+            _ => None,
+        });
+        let refused: Vec<_> = refused.collect();
+        if !refused.is_empty() {
+            let head = format!(
+                "\n## Settings of {title} with which a broker does not start\n\n| setting | why |\n|---|---|\n"
+            );
+            text.push_str(&head);
+            refused.iter().for_each(|(name, why)| text.push_str(&format!("| `{name}` | {why} |\n")));
+        }
+        let later: Vec<_> = rows.iter().filter(|row| row.effect == Effect::Later && !row.internal).collect();
+        text.push_str(&format!("\n## Settings of {title} for what is not built yet\n\n"));
+        later.iter().for_each(|row| text.push_str(&format!("- `{}`\n", row.name)));
+    }
+    text
+}
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "writes a page of the repository when asked to")]
+fn the_page_for_operators_says_what_the_table_says() {
+    let page = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/settings.md");
+    if std::env::var("OTTLA_WRITE_DOCS").is_ok() {
+        std::fs::write(&page, document()).unwrap();
+    }
+    let found = String::from_utf8(std::fs::read(&page).unwrap_or_default()).unwrap();
+    assert!(
+        found == document(),
+        "deploy/settings.md is out of date: OTTLA_WRITE_DOCS=1 cargo test --lib page_for"
+    );
+}

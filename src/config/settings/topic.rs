@@ -12,6 +12,9 @@ const TIERED: &str = "no tiered storage yet";
 
 const LZ4: &str = "lz4 is always written at its fast level";
 
+pub(super) const FLUSHED: &str =
+    "every record is on disk before it is acknowledged; nothing flushes later than that";
+
 pub(super) const ROWS: &[Setting] = &[
     list("cleanup.policy", "delete")
         .allow(Allowed::EachOf(&["compact", "delete"]))
@@ -56,6 +59,7 @@ pub(super) const ROWS: &[Setting] = &[
         .min(1)
         .from(&[same("log.flush.interval.messages")])
         .kafka_has("9223372036854775807", "an acknowledged record is on disk, not only in memory")
+        .ignored(FLUSHED)
         .doc(
             "After how many records the log is flushed to disk. 1 flushes every record before it is \
              acknowledged, many of them in one flush.",
@@ -63,6 +67,7 @@ pub(super) const ROWS: &[Setting] = &[
     long("flush.ms", "9223372036854775807")
         .min(0)
         .from(&[same("log.flush.interval.ms"), same("log.flush.scheduler.interval.ms")])
+        .ignored(FLUSHED)
         .doc("After how long at most what was appended is flushed to disk, where flush.messages is above 1."),
     list("follower.replication.throttled.replicas", "")
         .allow(Allowed::ThrottledReplicas)
