@@ -1,5 +1,6 @@
 //! Opening a partition's folder: what is there, what of it stands, and making sure that the rest stays down.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -82,6 +83,8 @@ pub struct Opener<'a> {
     log_dir: &'a LogDir,
     request: &'a OpenRequest,
     now_ms: i64,
+    /// What retention gave up before the last stop, and is removed once the log is open.
+    doomed: RefCell<Vec<PathBuf>>,
 }
 
 /// A segment's files, as found.
@@ -104,7 +107,7 @@ struct Scanned {
 impl<'a> Opener<'a> {
     /// For one folder.
     pub fn new(reactor: &'a Reactor, log_dir: &'a LogDir, request: &'a OpenRequest) -> Self {
-        Opener { reactor, log_dir, request, now_ms: reactor.wall_clock_ms() }
+        Opener { reactor, log_dir, request, now_ms: reactor.wall_clock_ms(), doomed: RefCell::default() }
     }
 
     /// Opens it.
@@ -151,6 +154,9 @@ impl<'a> Opener<'a> {
         }
         let start = segments[0].base_offset;
         let log = Log::new(segments, start, next_offset, epochs, self.request.config.clone());
+        for path in self.doomed.take() {
+            remove_if_there(self.log_dir, &path).await?;
+        }
         Ok(Opened { log, files, scanned: bytes })
     }
 
@@ -164,7 +170,7 @@ impl<'a> Opener<'a> {
         let mut found: BTreeMap<i64, Found> = BTreeMap::new();
         for entry in entries.iter().filter(|entry| !entry.is_dir) {
             if entry.name.ends_with(DELETED_FILE) {
-                remove_if_there(self.log_dir, &self.request.dir.join(&entry.name)).await?;
+                self.doomed.borrow_mut().push(self.request.dir.join(&entry.name));
             }
             if let Some((base_offset, Kind::Log)) = segment::parse_name(&entry.name) {
                 found.insert(base_offset, Found { base_offset, size: entry.len, indexed: false });
