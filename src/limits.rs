@@ -103,3 +103,9 @@ pub const FETCH_SESSION_PARTITIONS: usize = 500_000;
 pub const CONNECTIONS_LOOK: std::time::Duration = std::time::Duration::from_secs(1);
 /// Bytes of batches that a core has compressed anew and whose requests are not answered.
 pub const RECOMPRESSED_BYTES: usize = 32 << 20;
+/// Producers that the partitions of a core know together, each counted in each partition it writes to: some 100 bytes
+/// for one batch, 200 for more. Past it, the one that was silent longest of some of the same partition makes way for
+/// a new one; its next batch is taken as that of an unknown producer.
+pub const PRODUCERS: usize = 1 << 20;
+/// How many producers are looked at in one go: for expiry, for a snapshot, for an answer.
+pub const PRODUCERS_TURN: usize = 4096;

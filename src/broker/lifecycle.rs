@@ -106,6 +106,7 @@ impl Shard {
             mark: before.mark,
             clean: before.clean,
             accept_loss: before.accept_loss,
+            room: self.producer_room.clone(),
         };
         let opened = Opener::new(&self.reactor, &self.log_dir, &request).open().await?;
         let end = opened.log.next_offset();
@@ -159,13 +160,14 @@ impl Shard {
         };
         self.marks.set(replica.id, opened.log.next_offset());
         let online = Online {
-            partition: Partition::new(opened.log, spec.rules, spec.leader_epoch),
+            partition: Partition::new(opened.log, opened.producers, spec.rules, spec.leader_epoch),
             files: opened.files,
             waiting: VecDeque::new(),
             watches: Vec::new(),
             dirty: false,
             rate: RateMeter::default(),
             upkeep: false,
+            snapshot: opened.snapshot,
             check_retention: true,
         };
         let before = replica.state.replace(State::Online(Box::new(online)));

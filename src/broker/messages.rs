@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use crate::controller::Image;
 pub use crate::log::PartitionId;
+use crate::partition::producers::ActiveProducer;
 use crate::reactor::{Accepted, Nanos};
 use crate::wire::error::ErrorCode;
 
@@ -72,6 +73,8 @@ pub enum ShardRequest {
     Watch(WatchCall),
     /// Look offsets up.
     ListOffsets(Vec<ListOffsetsPart>),
+    /// Tell who produces to these partitions, so many producers in all.
+    DescribeProducers(Vec<PartitionId>, usize),
     /// A command for the controller; sent to the controller's core only.
     Command(Command),
 }
@@ -86,6 +89,8 @@ pub enum ShardReply {
     Watch,
     /// To [`ShardRequest::ListOffsets`], in the order of its parts.
     ListOffsets(Vec<ListOffsetsReply>),
+    /// To [`ShardRequest::DescribeProducers`], in the order of its parts.
+    DescribeProducers(Vec<DescribeProducersReply>),
     /// To [`ShardRequest::Command`].
     Command(CommandReply),
 }
@@ -223,6 +228,9 @@ pub struct ListOffsetsPart {
     /// Whether "latest" is the last stable offset.
     pub read_committed: bool,
 }
+
+/// The producers of a partition, or why they are not told.
+pub type DescribeProducersReply = Result<Vec<ActiveProducer>, ErrorCode>;
 
 /// An offset.
 #[derive(Clone, Debug)]

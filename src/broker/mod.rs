@@ -22,6 +22,8 @@ pub mod metadata_log;
 pub mod node;
 pub mod open;
 pub mod produce;
+pub mod producer_state;
+pub mod producers;
 pub mod read_cache;
 pub mod replica;
 pub mod sessions;

@@ -35,6 +35,7 @@ use crate::config::profile::CoreProfile;
 use crate::controller::{Answer, Controller, Image, Refusal, Registration, features};
 use crate::limits::METADATA_BATCH_RECORDS;
 use crate::log::checkpoint::MetaProperties;
+use crate::partition::producers::ProducerRoom;
 use crate::reactor::bus::{BusEnd, mesh};
 use crate::reactor::sync::{Bell, either};
 use crate::reactor::{Class, CoreMain, CoreSpec, DiskReport, Listener, Reactor};
@@ -205,6 +206,8 @@ async fn begin_shard(
     let started = boot::start_shard(reactor, node.dir(), found, mine).await;
     let shard = started.map_err(|error| format!("core {core}: {}", cannot_use(node.dir(), &error)))?;
     shard.check_retention_every(Duration::from_millis(node.config.retention_check_interval_ms));
+    let every = Duration::from_millis(node.config.producer_id_expiration_check_ms);
+    shard.expire_producers(node.config.producer_id_expiration_ms, every);
     Ok(shard)
 }
 
@@ -361,6 +364,7 @@ impl Head {
             mark: before.mark,
             clean: before.clean,
             accept_loss: before.accept_loss,
+            room: ProducerRoom::default(),
         };
         let loaded = metadata_log::load(&self.reactor, &log_dir, &request, &identity.cluster_id).await;
         loaded.map_err(|error| format!("the cluster's metadata cannot be read: {error}"))

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::log_dir::LogDir;
 use super::messages::PartitionId;
+use super::producer_state::Rebuild;
 use super::replica::SegmentFile;
 use super::upkeep::DELETED_FILE;
 use crate::limits::BLOCK;
@@ -17,6 +18,7 @@ use crate::log::recovery::{End, Progress, Scan, verdict};
 use crate::log::segment::{self, Kind};
 use crate::log::tail::Tail;
 use crate::log::{Log, LogConfig, Segment, checkpoint};
+use crate::partition::producers::{ProducerRoom, Producers};
 use crate::reactor::{ChunkSlice, File, Reactor, Share};
 
 /// The name of the file that holds the leader epochs.
@@ -41,6 +43,8 @@ pub struct OpenRequest {
     pub clean: bool,
     /// Whether the loss of acknowledged records is accepted.
     pub accept_loss: bool,
+    /// Where its producers are counted.
+    pub room: ProducerRoom,
 }
 
 /// A log that is ready.
@@ -51,6 +55,10 @@ pub struct Opened {
     pub files: BTreeMap<i64, SegmentFile>,
     /// Bytes that were scanned.
     pub scanned: u64,
+    /// What is known of its producers.
+    pub producers: Producers,
+    /// The offset of the newest snapshot of them, 0 for none.
+    pub snapshot: i64,
 }
 
 /// Why a partition does not open.
@@ -112,7 +120,7 @@ impl<'a> Opener<'a> {
 
     /// Opens it.
     pub async fn open(&self) -> Result<Opened, OpenError> {
-        let found = self.look().await?;
+        let (found, snapshots) = self.look().await?;
         if found.is_empty() {
             self.refuse_loss(0, "the folder holds no segment")?;
             return Ok(self.make().await?);
@@ -123,7 +131,9 @@ impl<'a> Opener<'a> {
         // any order.
         let with_one_before = first_to_scan > 0 && !self.request.clean;
         first_to_scan -= usize::from(with_one_before);
-        let (mut scanned, beyond) = self.scan_from(&found[first_to_scan..], &epochs).await?;
+        let mut rebuild = self.begin_rebuild(snapshots, &found).await?;
+        self.read_again(&mut rebuild, &found, first_to_scan).await?;
+        let (mut scanned, beyond) = self.scan_from(&found[first_to_scan..], &epochs, &mut rebuild).await?;
         if with_one_before && scanned.len() > 1 {
             scanned.remove(0);
             first_to_scan += 1;
@@ -133,10 +143,22 @@ impl<'a> Opener<'a> {
         let newest = scanned.last().expect("the last segment is always scanned");
         self.judge(newest)?;
         let next_offset = newest.scan.next_offset();
+        if rebuild.knows_before(next_offset + 1) {
+            // The snapshot lies behind the end: all that was made of it is worth nothing.
+            rebuild.load_newest(next_offset, found[0].base_offset).await?;
+            self.read_again(&mut rebuild, &found, first_to_scan).await?;
+            for Scanned { file, scan, .. } in &scanned {
+                rebuild.read_again(file, scan.base_offset(), scan.position()).await?;
+            }
+        }
+        let bases = found[..first_to_scan].iter().map(|found| found.base_offset);
+        let bases = bases.chain(scanned.iter().map(|scanned| scanned.scan.base_offset())).collect();
+        rebuild.tidy(next_offset, &bases).await?;
         let tail = self.erase_beyond(newest, beyond).await?;
         for scanned in &scanned {
             self.make_durable(scanned).await?;
         }
+        let (producers, snapshot) = rebuild.finish(next_offset).await?;
 
         let epochs = join_epochs(epochs, &scanned);
         let bytes = scanned.iter().map(|s| s.scan.position()).sum();
@@ -157,23 +179,51 @@ impl<'a> Opener<'a> {
         for path in self.doomed.take() {
             remove_if_there(self.log_dir, &path).await?;
         }
-        Ok(Opened { log, files, scanned: bytes })
+        Ok(Opened { log, files, scanned: bytes, producers, snapshot })
     }
 
-    /// The segments in the folder, oldest first; none where there is no folder yet.
-    async fn look(&self) -> io::Result<Vec<Found>> {
+    async fn begin_rebuild(&self, snapshots: BTreeMap<i64, u64>, found: &[Found]) -> io::Result<Rebuild<'a>> {
+        let place = (self.reactor, self.log_dir, self.request.dir.as_path());
+        Rebuild::begin(place, self.now_ms, self.request.room.clone(), snapshots, found[0].base_offset).await
+    }
+
+    /// Reads the batches of finished segments again of which no snapshot tells.
+    async fn read_again(
+        &self,
+        rebuild: &mut Rebuild<'_>,
+        found: &[Found],
+        finished: usize,
+    ) -> io::Result<()> {
+        for (segment, next) in found[..finished].iter().zip(&found[1..]) {
+            if !rebuild.knows_before(next.base_offset) {
+                let file = self.log_dir.disk.open(&self.path(segment.base_offset), false).await?;
+                rebuild.read_again(&file, segment.base_offset, segment.size).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The segments in the folder, oldest first, and the producers' snapshots; none where there is no folder yet.
+    async fn look(&self) -> io::Result<(Vec<Found>, BTreeMap<i64, u64>)> {
         let entries = match self.log_dir.disk.list(&self.request.dir).await {
             Ok(entries) => entries,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Default::default()),
             Err(error) => return Err(error),
         };
+        let mut snapshots = BTreeMap::new();
         let mut found: BTreeMap<i64, Found> = BTreeMap::new();
         for entry in entries.iter().filter(|entry| !entry.is_dir) {
             if entry.name.ends_with(DELETED_FILE) {
                 self.doomed.borrow_mut().push(self.request.dir.join(&entry.name));
             }
-            if let Some((base_offset, Kind::Log)) = segment::parse_name(&entry.name) {
-                found.insert(base_offset, Found { base_offset, size: entry.len, indexed: false });
+            match segment::parse_name(&entry.name) {
+                Some((base_offset, Kind::Log)) => {
+                    found.insert(base_offset, Found { base_offset, size: entry.len, indexed: false });
+                }
+                Some((offset, Kind::Snapshot)) => {
+                    snapshots.insert(offset, entry.len);
+                }
+                _ => {}
             }
         }
         // A deletion that a crash cut short may leave one of the two.
@@ -185,7 +235,7 @@ impl<'a> Opener<'a> {
         for (base, segment) in &mut found {
             segment.indexed = offsets.contains(base) && times.contains(base);
         }
-        Ok(found.into_values().collect())
+        Ok((found.into_values().collect(), snapshots))
     }
 
     /// Makes the folder with an empty first segment, durably.
@@ -201,7 +251,9 @@ impl<'a> Opener<'a> {
         let growth = Growth::new(self.log_dir.shares_flush(), 0, config.segment_bytes);
         let active = Segment::active(0, Tail::new(0, None), SegmentIndex::default(), self.now_ms);
         let log = Log::new(vec![active], 0, 0, Epochs::default(), config);
-        Ok(Opened { log, files: [(0, SegmentFile { file, growth })].into(), scanned: 0 })
+        let producers = Producers::new(self.request.room.clone());
+        let files = [(0, SegmentFile { file, growth })].into();
+        Ok(Opened { log, files, scanned: 0, producers, snapshot: 0 })
     }
 
     async fn read_epochs(&self) -> Result<Epochs, OpenError> {
@@ -222,11 +274,13 @@ impl<'a> Opener<'a> {
         &self,
         found: &[Found],
         epochs: &Epochs,
+        rebuild: &mut Rebuild<'_>,
     ) -> Result<(Vec<Scanned>, Vec<i64>), OpenError> {
         let mut scanned: Vec<Scanned> = Vec::new();
         for (i, segment) in found.iter().enumerate() {
+            // One that breaks off may end at the right offset all the same: offsets lie outside of the checksum.
             if let Some(before) = scanned.last()
-                && before.scan.next_offset() != segment.base_offset
+                && (before.scan.next_offset() != segment.base_offset || before.end != End::Clean)
             {
                 return Ok((scanned, found[i..].iter().map(|f| f.base_offset).collect()));
             }
@@ -234,31 +288,50 @@ impl<'a> Opener<'a> {
                 Some(before) => before.scan.epoch(),
                 None => epochs.at(segment.base_offset - 1).unwrap_or(-1),
             };
-            scanned.push(self.scan(segment, epoch, i + 1 == found.len()).await?);
+            if i > 0 {
+                rebuild.segment_begins(segment.base_offset);
+            }
+            scanned.push(self.scan(segment, epoch, i + 1 == found.len(), rebuild).await?);
         }
         Ok((scanned, Vec::new()))
     }
 
     /// Scans one segment to its end.
-    async fn scan(&self, found: &Found, epoch: i32, is_last: bool) -> io::Result<Scanned> {
+    async fn scan(
+        &self,
+        found: &Found,
+        epoch: i32,
+        is_last: bool,
+        rebuild: &mut Rebuild<'_>,
+    ) -> io::Result<Scanned> {
         let interval = self.request.config.index_interval_bytes;
         let file = self.log_dir.disk.open(&self.path(found.base_offset), false).await?;
         let index = self.trusted_index(found, is_last).await;
         let closed = index.is_some();
         if let Some(index) = index {
+            let resumes_at = index.last_offset(found.base_offset);
+            if resumes_at.is_some_and(|offset| !rebuild.knows_before(offset)) {
+                rebuild.read_again(&file, found.base_offset, index.last_position()).await?;
+            }
             let mut scan = Scan::resume(found.base_offset, index, self.request.mark, interval);
-            let end = self.feed(&mut scan, &file, found.size).await?;
+            let end = self.feed(&mut scan, &file, found.size, rebuild).await?;
             if scan.position() == found.size {
                 return Ok(Scanned { file, scan, size: found.size, end, closed });
             }
             // Perhaps it is the index that is damaged: all of the segment is read.
         }
         let mut scan = Scan::new(found.base_offset, epoch, self.request.mark, interval);
-        let end = self.feed(&mut scan, &file, found.size).await?;
+        let end = self.feed(&mut scan, &file, found.size, rebuild).await?;
         Ok(Scanned { file, scan, size: found.size, end, closed })
     }
 
-    async fn feed(&self, scan: &mut Scan, file: &File, size: u64) -> io::Result<End> {
+    async fn feed(
+        &self,
+        scan: &mut Scan,
+        file: &File,
+        size: u64,
+        rebuild: &mut Rebuild<'_>,
+    ) -> io::Result<End> {
         let mut wanted = READ;
         loop {
             let from = scan.position() - scan.position() % BLOCK64;
@@ -269,7 +342,7 @@ impl<'a> Opener<'a> {
             let chunk = file.read_at(chunk, from).await?;
             let bytes = chunk.get(skip..).unwrap_or_default();
             let bytes = &bytes[..bytes.len().min(left as usize)];
-            match scan.feed(bytes, left) {
+            match scan.feed_each(bytes, left, |header| rebuild.take(header)) {
                 Progress::Needs(more) => wanted = more.max(READ),
                 Progress::Ended(end) => return Ok(end),
             }

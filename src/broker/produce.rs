@@ -8,6 +8,7 @@ use super::messages::{ProduceCall, ProducePart, ProducePartReply, ShardReply};
 use super::metadata_log::METADATA_LOG;
 use super::replica::{Online, Replica, State};
 use super::shard::Shard;
+use crate::partition::{Admission, Appended};
 use crate::reactor::sync::either;
 use crate::reactor::{Chunk, Share};
 use crate::wire::error::ErrorCode;
@@ -177,14 +178,18 @@ impl Shard {
         let now_ms = self.reactor.wall_clock_ms();
         let partition = &mut online.partition;
         let admitted = match partition.admit(&part.batch, now_ms) {
-            Ok(admitted) => admitted,
+            Ok(Admission::Append(admitted)) => admitted,
+            Ok(Admission::Duplicate(before)) => {
+                online.answer_when_durable(&before, index, pending);
+                return Attempt::Settled;
+            }
             Err(reject) => {
                 pending.settle(index, ProducePartReply::failed(reject.error, Some(reject.message)));
                 return Attempt::Settled;
             }
         };
         if partition.must_roll(&admitted, part.batch.len(), now_ms) {
-            partition.log.roll(now_ms);
+            partition.roll(now_ms);
         }
         let chunk = match partition.log.needs_chunk(part.batch.len()) {
             None => None,
@@ -201,18 +206,7 @@ impl Shard {
         };
         let appended = online.partition.append(&admitted, &part.batch, chunk);
         online.rate.add(part.batch.len() as u64, self.reactor.now());
-        pending.replies.borrow_mut()[index] = ProducePartReply {
-            error: ErrorCode::NONE,
-            message: None,
-            base_offset: appended.base_offset,
-            log_append_time: appended.log_append_time,
-            log_start_offset: online.partition.log.start_offset(),
-        };
-        if pending.acks == 0 {
-            pending.done();
-        } else {
-            online.waiting.push_back((appended.end_offset, pending.clone(), index));
-        }
+        online.answer_when_durable(&appended, index, pending);
         self.rounds.want(replica, online, part.batch.len());
         Attempt::Settled
     }
@@ -267,6 +261,29 @@ impl Shard {
             let returned = async { drop(self.reactor.pool().chunk(Share::Tail, wants).await) };
             either(stable_moved, returned).await;
         }
+    }
+}
+
+impl Online {
+    /// Answers a part whose batch is in the log, once it is as durable as was asked for.
+    fn answer_when_durable(&mut self, appended: &Appended, index: usize, pending: &Rc<Pending>) {
+        pending.replies.borrow_mut()[index] = ProducePartReply {
+            error: ErrorCode::NONE,
+            message: None,
+            base_offset: appended.base_offset,
+            log_append_time: appended.log_append_time,
+            log_start_offset: self.partition.log.start_offset(),
+        };
+        let end = appended.end_offset;
+        if pending.acks == 0 || end <= self.partition.high_watermark() {
+            return pending.done();
+        }
+        // A duplicate may have to wait for less than those who came before it.
+        let at = match self.waiting.back() {
+            Some((last, ..)) if *last > end => self.waiting.partition_point(|(offset, ..)| *offset <= end),
+            _ => self.waiting.len(),
+        };
+        self.waiting.insert(at, (end, pending.clone(), index));
     }
 }
 

@@ -55,6 +55,8 @@ pub struct Online {
     pub rate: RateMeter,
     /// The finished segment that a deletion or the finishing works on.
     pub upkeep: bool,
+    /// The offset of the producers' newest snapshot on disk, 0 for none.
+    pub snapshot: i64,
     /// Whether retention is to be looked at: at the start, and each `log.retention.check.interval.ms`.
     pub check_retention: bool,
 }

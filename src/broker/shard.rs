@@ -21,6 +21,7 @@ use super::read_cache::ReadCache;
 use super::replica::{Replica, State};
 use crate::collections::Map;
 use crate::limits::TAIL_MEMORY;
+use crate::partition::producers::ProducerRoom;
 use crate::reactor::sync::{Bell, Semaphore};
 use crate::reactor::{Class, Reactor, Share};
 use crate::wire::error::ErrorCode;
@@ -30,6 +31,8 @@ pub(super) const UPKEEP_AT_ONCE: usize = 8;
 
 /// Kafka's default of `log.retention.check.interval.ms`.
 const RETENTION_CHECK: Duration = Duration::from_secs(300);
+/// Kafka's defaults of `producer.id.expiration.ms` and `producer.id.expiration.check.interval.ms`.
+const PRODUCER_EXPIRY: (i64, Duration) = (86_400_000, Duration::from_secs(600));
 
 /// A core's partitions.
 pub struct Shard {
@@ -61,6 +64,10 @@ pub struct Shard {
     stopping: Bell,
     /// `log.retention.check.interval.ms`
     pub(super) retention_check: Cell<Duration>,
+    /// How many producers its partitions know together.
+    pub(super) producer_room: ProducerRoom,
+    /// `producer.id.expiration.ms` and `producer.id.expiration.check.interval.ms`
+    pub(super) producer_expiry: Cell<(i64, Duration)>,
     /// Answers what only the controller's core can.
     commands: RefCell<Option<CommandHandler>>,
 }
@@ -87,6 +94,8 @@ impl Shard {
             opened_one: Bell::default(),
             stopping: Bell::default(),
             retention_check: Cell::new(RETENTION_CHECK),
+            producer_room: ProducerRoom::default(),
+            producer_expiry: Cell::new(PRODUCER_EXPIRY),
             commands: RefCell::new(None),
         })
     }
@@ -106,6 +115,7 @@ impl Shard {
             ShardRequest::Fetch(call) => self.fetch(call, responder),
             ShardRequest::Watch(call) => self.watch(call, responder),
             ShardRequest::ListOffsets(parts) => self.list_offsets(parts, responder),
+            ShardRequest::DescribeProducers(parts, most) => self.describe_producers(parts, most, responder),
             ShardRequest::Command(command) => {
                 let handler = self.commands.borrow().clone();
                 let handler =
@@ -208,6 +218,11 @@ impl Shard {
     /// Sets how often it is looked what retention gives up (`log.retention.check.interval.ms`).
     pub fn check_retention_every(&self, interval: Duration) {
         self.retention_check.set(interval);
+    }
+
+    /// Sets after how many milliseconds of silence a producer is forgotten, and how often that is looked for.
+    pub fn expire_producers(&self, after_ms: i64, every: Duration) {
+        self.producer_expiry.set((after_ms, every));
     }
 
     /// Whether the node is stopping.

@@ -293,6 +293,9 @@ impl FakeShard {
                 };
                 responder.answer(ShardReply::ListOffsets(parts.iter().map(find).collect()));
             }
+            ShardRequest::DescribeProducers(parts, _) => {
+                responder.answer(ShardReply::DescribeProducers(vec![Ok(Vec::new()); parts.len()]));
+            }
             ShardRequest::Command(command) => self.commands.borrow_mut().push((command, responder)),
         }
     }

@@ -17,11 +17,11 @@ use crate::log::segment::{self, Kind};
 use crate::reactor::{Class, File, Share};
 
 /// How often a shard looks after its partitions.
-const EVERY: Duration = Duration::from_secs(1);
+pub(super) const EVERY: Duration = Duration::from_secs(1);
 /// Zeros of one write while a file grows.
 const ZEROS: usize = 256 << 10;
 /// After how many partitions the upkeep lets others run.
-const AT_A_TIME: usize = 64;
+pub(super) const AT_A_TIME: usize = 64;
 
 impl Shard {
     /// Looks after the partitions once a second, until the node stops.
@@ -33,6 +33,7 @@ impl Shard {
             }
         });
         self.reactor.spawn(Class::Background, self.clone().watch_space());
+        self.reactor.spawn(Class::Background, self.clone().look_after_producers());
         let mut checked = self.reactor.now();
         while !self.is_stopping() && !self.log_dir.has_failed() {
             self.reactor.sleep(EVERY).await;
@@ -80,7 +81,7 @@ impl Shard {
         let now_ms = self.reactor.wall_clock_ms();
         replica.online(|online| {
             if !online.dirty && online.partition.log.is_overdue(now_ms) {
-                online.partition.log.roll(now_ms);
+                online.partition.roll(now_ms);
             }
         });
     }
@@ -92,8 +93,8 @@ impl Shard {
             return;
         }
         let ripe = replica.online(|online| online.partition.log.to_finish()).unwrap_or_default();
-        for base in ripe {
-            let finished = self.finish_segment(&replica, base).await;
+        for (i, base) in ripe.iter().enumerate() {
+            let finished = self.finish_one(&replica, *base, (i == 0).then(|| &ripe[..])).await;
             match finished.map_err(|error| (error.kind(), error)) {
                 Ok(()) => {}
                 Err((_, error)) if replica.is_missed(&error) => {}
@@ -117,6 +118,22 @@ impl Shard {
         }
         replica.online(|online| online.upkeep = false);
         drop(permit);
+    }
+
+    /// Finishes a segment. With the first of several comes the snapshot of the producers at the end of the last: those
+    /// between are not wanted any more. It comes first, for nothing but snapshots tells of deleted batches.
+    async fn finish_one(
+        self: &Rc<Shard>,
+        replica: &Rc<Replica>,
+        base: i64,
+        all: Option<&[i64]>,
+    ) -> io::Result<()> {
+        if let Some(last) = all.and_then(|all| all.last())
+            && let Some(end) = replica.online(|online| online.partition.log.end_of(*last))
+        {
+            self.write_snapshot(replica, end).await?;
+        }
+        self.finish_segment(replica, base).await
     }
 
     /// Gives a full segment its true size and writes its indexes. The index file is the sign that the segment
@@ -335,8 +352,14 @@ impl Shard {
                 left_out.push(replica.name());
                 continue;
             };
-            for base in bases {
-                self.finish_segment(&replica, base).await?;
+            replica.online(|online| {
+                let end = online.partition.log.next_offset();
+                if end > online.snapshot && end > online.partition.log.active_end().0 {
+                    online.partition.producers.begin_snapshot(end);
+                }
+            });
+            for (i, base) in bases.iter().enumerate() {
+                self.finish_one(&replica, *base, (i == 0).then(|| &bases[..])).await?;
             }
             let end = replica.online(|online| online.partition.log.next_offset());
             ends.extend(end.map(|end| (replica.topic.to_string(), replica.id.partition, end)));

@@ -54,6 +54,10 @@ pub struct BrokerConfig {
     pub connections_max_idle_ms: Option<u64>,
     /// `log.retention.check.interval.ms`
     pub retention_check_interval_ms: u64,
+    /// `producer.id.expiration.ms`
+    pub producer_id_expiration_ms: i64,
+    /// `producer.id.expiration.check.interval.ms`
+    pub producer_id_expiration_check_ms: u64,
     /// `replica.high.watermark.checkpoint.interval.ms`
     pub high_watermark_checkpoint_interval_ms: u64,
     /// What the operator should know of the file.
@@ -358,6 +362,8 @@ impl Reading {
             max_connections: self.unsigned("max.connections") as usize,
             connections_max_idle_ms: u64::try_from(self.number("connections.max.idle.ms")).ok(),
             retention_check_interval_ms: self.unsigned("log.retention.check.interval.ms"),
+            producer_id_expiration_ms: self.number("producer.id.expiration.ms"),
+            producer_id_expiration_check_ms: self.unsigned("producer.id.expiration.check.interval.ms"),
             high_watermark_checkpoint_interval_ms: self
                 .unsigned("replica.high.watermark.checkpoint.interval.ms"),
             layers: Layers::of_file(self.given),

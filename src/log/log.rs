@@ -234,6 +234,12 @@ impl Log {
         self.segments.get(&base_offset)
     }
 
+    /// The offset at which a segment ends: where the next begins, or the log's end.
+    pub fn end_of(&self, base_offset: i64) -> i64 {
+        let behind = self.segments.range(base_offset + 1..).next();
+        behind.map_or(self.next_offset, |(base, _)| *base)
+    }
+
     /// Bytes of all segments.
     pub fn size(&self) -> u64 {
         self.segments.values().map(Segment::size).sum()

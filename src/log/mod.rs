@@ -6,6 +6,7 @@
 //! - [`index`]: offset and time index
 //! - [`marks`]: the stable ends, by which recovery tells a torn tail from rot
 //! - [`recovery`]: what stands after a crash
+//! - [`snapshot`]: what was known of the producers at an offset, in a file
 //! - [`epochs`], [`checkpoint`], [`segment`]: leader epochs, Kafka's small files, names
 
 pub mod checkpoint;
@@ -17,6 +18,7 @@ pub mod log;
 pub mod marks;
 pub mod recovery;
 pub mod segment;
+pub mod snapshot;
 pub mod tail;
 
 pub use log::{Log, LogConfig, ReadPlan, RoundPart, Segment, Target};

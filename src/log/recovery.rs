@@ -11,7 +11,7 @@
 
 use super::index::SegmentIndex;
 use super::segment::BatchPlace;
-use crate::wire::batch::{Batch, BatchError, HEADER};
+use crate::wire::batch::{Batch, BatchError, BatchHeader, HEADER};
 
 /// Why a scan ended where it did.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -116,7 +116,12 @@ impl Scan {
     }
 
     /// Takes the file's bytes from [`Scan::position`] on; `left` is how many bytes the file has from there.
-    pub fn feed(&mut self, mut bytes: &[u8], left: u64) -> Progress {
+    pub fn feed(&mut self, bytes: &[u8], left: u64) -> Progress {
+        self.feed_each(bytes, left, |_| ())
+    }
+
+    /// The same, telling of each batch that stands.
+    pub fn feed_each(&mut self, mut bytes: &[u8], left: u64, mut each: impl FnMut(&BatchHeader)) -> Progress {
         let end = self.position + left;
         loop {
             let left = end - self.position;
@@ -139,14 +144,15 @@ impl Scan {
             if size > bytes.len() {
                 return Progress::Needs(size);
             }
-            if let Err(end) = self.take(&bytes[..size]) {
-                return Progress::Ended(end);
+            match self.take(&bytes[..size]) {
+                Ok(header) => each(&header),
+                Err(end) => return Progress::Ended(end),
             }
             bytes = &bytes[size..];
         }
     }
 
-    fn take(&mut self, bytes: &[u8]) -> Result<(), End> {
+    fn take(&mut self, bytes: &[u8]) -> Result<BatchHeader, End> {
         let broken = |why: BatchError| End::Broken(why.to_string());
         let batch = Batch::first(bytes).map_err(broken)?;
         batch.check().map_err(broken)?;
@@ -182,7 +188,7 @@ impl Scan {
         if self.mark.is_some_and(|mark| self.next_offset <= mark) {
             self.durable = self.durable.max(self.position);
         }
-        Ok(())
+        Ok(header)
     }
 
     fn broken(&self, why: String) -> Progress {

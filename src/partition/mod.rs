@@ -2,7 +2,11 @@
 //!
 //! [`Partition::admit`] looks at a batch without changing anything; [`Partition::append`] puts an admitted one
 //! behind the log's end; [`Partition::advance`] moves the stable offset and with it the high watermark, which is
-//! what consumers may see.
+//! what consumers may see. [`producers`] is what is known of idempotent producers.
+
+pub mod producers;
+
+use producers::{Producers, Sequence};
 
 use crate::log::{Log, ReadPlan, Target};
 use crate::reactor::Chunk;
@@ -49,12 +53,22 @@ impl Reject {
     }
 }
 
+/// What is to be done with a batch that is not refused.
+#[derive(Debug)]
+pub enum Admission {
+    /// It may be appended.
+    Append(Admitted),
+    /// It was appended before, and the producer has not heard of it: he is told now.
+    Duplicate(Appended),
+}
+
 /// A batch as it is to be appended.
 #[derive(Debug)]
 pub struct Admitted {
     header: BatchHeader,
     front: Front,
     log_append_time: i64,
+    now_ms: i64,
 }
 
 /// Where a batch went.
@@ -64,7 +78,7 @@ pub struct Appended {
     pub base_offset: i64,
     /// The offset behind the last record: acknowledged when the high watermark reaches it.
     pub end_offset: i64,
-    /// The time that was set, -1 where the client's timestamps stay.
+    /// The time that was set, -1 where the client's timestamps stay; of a duplicate, its largest timestamp.
     pub log_append_time: i64,
 }
 
@@ -72,6 +86,8 @@ pub struct Appended {
 pub struct Partition {
     /// Its log.
     pub log: Log,
+    /// Its idempotent producers.
+    pub producers: Producers,
     rules: AppendRules,
     leader_epoch: i32,
     high_watermark: i64,
@@ -79,9 +95,9 @@ pub struct Partition {
 
 impl Partition {
     /// A partition over a recovered log, led under this epoch.
-    pub fn new(log: Log, rules: AppendRules, leader_epoch: i32) -> Partition {
+    pub fn new(log: Log, producers: Producers, rules: AppendRules, leader_epoch: i32) -> Partition {
         let high_watermark = log.stable_offset();
-        Partition { log, rules, leader_epoch, high_watermark }
+        Partition { log, producers, rules, leader_epoch, high_watermark }
     }
 
     /// The epoch under which this broker leads it.
@@ -121,7 +137,7 @@ impl Partition {
     }
 
     /// Whether a batch may be appended, and how. Its length, magic and checksum were found right before.
-    pub fn admit(&self, batch: &[u8], now_ms: i64) -> Result<Admitted, Reject> {
+    pub fn admit(&self, batch: &[u8], now_ms: i64) -> Result<Admission, Reject> {
         let view = Batch::first(batch).map_err(|e| Reject::new(e.error_code(), e.to_string()))?;
         if batch.len() > self.rules.max_message_bytes {
             let (size, max) = (batch.len(), self.rules.max_message_bytes);
@@ -145,18 +161,32 @@ impl Partition {
             let message = "the producer has no open transaction on this partition".to_string();
             return Err(Reject::new(ErrorCode::INVALID_TXN_STATE, message));
         }
+        let header = view.header();
         if !self.rules.log_append_time {
-            let header = view.header();
             self.check_timestamps(&header, now_ms)?;
-            return Ok(Admitted { header, front: front::front(batch), log_append_time: -1 });
-        }
-        if view.is_log_append_time() {
+        } else if view.is_log_append_time() {
             let message =
                 "the producer has set the timestamp type to LogAppendTime, which is the broker's to set";
             return Err(Reject::new(ErrorCode::INVALID_TIMESTAMP, message.to_string()));
         }
-        let header = BatchHeader { max_timestamp: now_ms, ..view.header() };
-        Ok(Admitted { header, front: front::with_log_append_time(batch, now_ms), log_append_time: now_ms })
+        if view.is_idempotent()
+            && let Sequence::Duplicate(before) = self.producers.check(&header)?
+        {
+            return Ok(Admission::Duplicate(Appended {
+                base_offset: before.base_offset(),
+                end_offset: before.last_offset + 1,
+                log_append_time: before.timestamp,
+            }));
+        }
+        Ok(Admission::Append(match self.rules.log_append_time {
+            false => Admitted { header, front: front::front(batch), log_append_time: -1, now_ms },
+            true => Admitted {
+                header: BatchHeader { max_timestamp: now_ms, ..header },
+                front: front::with_log_append_time(batch, now_ms),
+                log_append_time: now_ms,
+                now_ms,
+            },
+        }))
     }
 
     fn check_timestamps(&self, header: &BatchHeader, now_ms: i64) -> Result<(), Reject> {
@@ -182,10 +212,18 @@ impl Partition {
         self.log.must_roll(&admitted.header, len as u64, now_ms)
     }
 
+    /// Begins a new segment at the log's end, and a snapshot of the producers with it.
+    pub fn roll(&mut self, now_ms: i64) {
+        let base = self.log.roll(now_ms);
+        self.producers.begin_snapshot(base);
+    }
+
     /// Appends an admitted batch. `chunk` is what [`Log::needs_chunk`] asked for.
     pub fn append(&mut self, admitted: &Admitted, batch: &[u8], chunk: Option<Chunk>) -> Appended {
         let parts = (admitted.front, &batch[HEADER..]);
         let place = self.log.append(&admitted.header, parts, self.leader_epoch, chunk);
+        let header = BatchHeader { base_offset: place.base_offset, ..admitted.header };
+        self.producers.append(&header, admitted.now_ms);
         Appended {
             base_offset: place.base_offset,
             end_offset: place.last_offset + 1,

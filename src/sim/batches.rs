@@ -7,7 +7,20 @@ use crate::wire::batch::{Batch, BatchBuilder};
 
 /// A batch that tells its entry, with about `size` bytes of values.
 pub fn make_batch(entry: Entry, size: usize, timestamp: i64) -> Bytes {
-    let mut builder = BatchBuilder::new();
+    fill(BatchBuilder::new(), entry, size, timestamp)
+}
+
+/// The same of an idempotent producer: his id, epoch and the first record's sequence number.
+pub fn make_idempotent_batch(
+    entry: Entry,
+    size: usize,
+    timestamp: i64,
+    (id, epoch, sequence): (i64, i16, i32),
+) -> Bytes {
+    fill(BatchBuilder::new().producer(id, epoch, sequence), entry, size, timestamp)
+}
+
+fn fill(mut builder: BatchBuilder, entry: Entry, size: usize, timestamp: i64) -> Bytes {
     let key = [entry.producer.to_be_bytes(), entry.number.to_be_bytes()].concat();
     let value = vec![entry.number as u8; size / entry.records as usize];
     for _ in 0..entry.records {

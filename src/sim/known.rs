@@ -10,6 +10,9 @@ pub struct Entry {
     pub records: u32,
 }
 
+/// Producers from this number on are idempotent: each writes to one partition, and leaves no number out.
+pub const IDEMPOTENT: u32 = 1 << 31;
+
 /// What is known of one partition.
 #[derive(Default)]
 pub struct Known {
@@ -43,6 +46,13 @@ impl Known {
     /// Somebody was told that this is there. Gives what he had been told before.
     pub fn is_told(&mut self, offset: i64, entry: Entry) -> Option<Entry> {
         self.certain.insert(offset, entry)
+    }
+
+    /// How many batches of an idempotent producer must have been there, from his first on.
+    pub fn numbers_of(&self, producer: u32) -> u32 {
+        let all = self.retired.values().chain(self.certain.values());
+        let last = all.filter(|entry| entry.producer == producer).map(|entry| entry.number).max();
+        last.map_or(0, |last| last + 1)
     }
 
     /// Where the last of what must be there ends.
@@ -87,6 +97,10 @@ impl Known {
             );
             let before = last.insert(producer, number);
             assert!(before.is_none_or(|before| before < number), "{place}: {entry:?} comes after {before:?}");
+            if producer >= IDEMPOTENT {
+                let follows = before.map_or(start > 0 || number == 0, |before| before + 1 == number);
+                assert!(follows, "{place}: there is a gap between {before:?} and {entry:?}");
+            }
         }
         self.latest_start = self.latest_start.max(start);
         let news = News {

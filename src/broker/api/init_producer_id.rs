@@ -18,10 +18,17 @@ use crate::wire::schema::{InitProducerIdRequest, InitProducerIdResponse};
 /// How long to wait for a block of ids.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// The id and the epoch of one that has none.
+const NONE: i64 = -1;
+
 /// Gives the next id, with the epoch 0.
 pub async fn answer(mut asked: Asked) -> Result<Reply, Ended> {
     let request: InitProducerIdRequest = asked.decode()?;
+    // An id or an epoch alone is no producer. Both together ask for a new epoch: that is the coordinator's to give, and
+    // without a transactional id there is none, so a new id is given, as Kafka does.
+    let names_half = (request.producer_id == NONE) != (i64::from(request.producer_epoch) == NONE);
     let given = match request.transactional_id.as_deref() {
+        _ if names_half => Err(ErrorCode::INVALID_REQUEST),
         None => next_id(&asked.client.core).await.map_err(|refusal| refusal.error),
         Some("") => Err(ErrorCode::INVALID_REQUEST),
         // Transactions have no coordinator here; a retriable error would keep the producer asking for ever.

@@ -11,6 +11,7 @@ pub mod create_topics;
 pub mod delete_topics;
 pub mod describe_cluster;
 pub mod describe_configs;
+pub mod describe_producers;
 pub mod fetch;
 pub mod find_coordinator;
 pub mod init_producer_id;
@@ -49,6 +50,7 @@ pub const SERVED: &[ApiKey] = &[
     ApiKey::IncrementalAlterConfigs,
     ApiKey::DescribeCluster,
     ApiKey::ListConfigResources,
+    ApiKey::DescribeProducers,
 ];
 
 /// A request whose header was read.
@@ -73,6 +75,7 @@ impl Asked {
             ApiKey::Metadata => request + metadata::memory(core),
             ApiKey::DescribeConfigs => request + describe_configs::memory(core, bytes),
             ApiKey::ListConfigResources => request + list_config_resources::memory(core),
+            ApiKey::DescribeProducers => request + describe_producers::memory(core),
             ApiKey::CreateTopics => request + create_topics::memory(bytes),
             _ => request,
         }
@@ -160,6 +163,7 @@ async fn dispatch(asked: Asked) -> Result<Reply, Ended> {
         ApiKey::InitProducerId => init_producer_id::answer(asked).await,
         ApiKey::FindCoordinator => find_coordinator::answer(asked),
         ApiKey::DescribeCluster => describe_cluster::answer(asked),
+        ApiKey::DescribeProducers => describe_producers::answer(asked).await,
         other => unreachable!("{other} is not served, which was looked at before"),
     }
 }

@@ -1,5 +1,6 @@
 //! Producer snapshots (`.snapshot`): what the log knew of each idempotent producer at an offset.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::Path;
 
@@ -8,13 +9,7 @@ use serde::Serialize;
 use super::{Sink, Verdict, plural};
 use crate::command::failure::{At, Failure, Result};
 use crate::command::output::human_time;
-
-/// No snapshot is larger: a million producers take 46 MB.
-const SNAPSHOT_MAX: u64 = 1 << 30;
-/// Version, CRC and the number of entries.
-const HEAD: usize = 10;
-/// One producer.
-const ENTRY: usize = 46;
+use crate::log::snapshot::{ProducerBatch, SNAPSHOT_MAX, Snapshot};
 
 #[derive(Serialize)]
 struct Producer {
@@ -26,10 +21,17 @@ struct Producer {
     timestamp: i64,
     coordinator_epoch: i32,
     current_transaction_first_offset: i64,
+    /// The batches before the last, oldest first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    older_batches: Vec<Older>,
 }
 
-fn field<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
-    bytes[at..at + N].try_into().expect("a field lies within its entry")
+#[derive(Serialize)]
+struct Older {
+    last_sequence: i32,
+    last_offset: i64,
+    offset_delta: i32,
+    timestamp: i64,
 }
 
 /// A producer snapshot.
@@ -39,32 +41,32 @@ pub fn dump<W: Write>(path: &Path, sink: &mut Sink<'_, W>) -> Result<Verdict> {
         return Err(Failure::new(format!("{}: {len} bytes, far too large for a snapshot", path.display())));
     }
     let bytes = std::fs::read(path).at(path.display())?;
-    if bytes.len() < HEAD {
-        return Ok(Verdict::damaged(format!("{} bytes, less than a snapshot's head", bytes.len())));
+    let snapshot = match Snapshot::decode(&bytes) {
+        Ok(snapshot) => snapshot,
+        Err(why) => return Ok(Verdict::damaged(why)),
+    };
+    let mut older: BTreeMap<i64, Vec<Older>> = BTreeMap::new();
+    for (producer, batch) in snapshot.older() {
+        let ProducerBatch { last_sequence, last_offset, offset_delta, timestamp } = batch;
+        older.entry(producer).or_default().push(Older {
+            last_sequence,
+            last_offset,
+            offset_delta,
+            timestamp,
+        });
     }
-    let version = i16::from_be_bytes(field(&bytes, 0));
-    if version != 1 {
-        return Ok(Verdict::damaged(format!("version {version} is not known (1 is)")));
-    }
-    let stored = u32::from_be_bytes(field(&bytes, 2));
-    let computed = crc32c::crc32c(&bytes[6..]);
-    if stored != computed {
-        return Ok(Verdict::damaged(format!("its CRC is {stored:#010x}, its bytes give {computed:#010x}")));
-    }
-    let count = u32::from_be_bytes(field(&bytes, 6)) as usize;
-    if bytes.len() != HEAD + count.saturating_mul(ENTRY) {
-        return Ok(Verdict::damaged(format!("{count} producers do not fill {} bytes", bytes.len())));
-    }
-    for raw in bytes[HEAD..].as_chunks::<ENTRY>().0 {
+    let count = snapshot.entries().len();
+    for entry in snapshot.entries() {
         let entry = Producer {
-            producer_id: i64::from_be_bytes(field(raw, 0)),
-            producer_epoch: i16::from_be_bytes(field(raw, 8)),
-            last_sequence: i32::from_be_bytes(field(raw, 10)),
-            last_offset: i64::from_be_bytes(field(raw, 14)),
-            offset_delta: i32::from_be_bytes(field(raw, 22)),
-            timestamp: i64::from_be_bytes(field(raw, 26)),
-            coordinator_epoch: i32::from_be_bytes(field(raw, 34)),
-            current_transaction_first_offset: i64::from_be_bytes(field(raw, 38)),
+            producer_id: entry.producer_id,
+            producer_epoch: entry.epoch,
+            last_sequence: entry.last.last_sequence,
+            last_offset: entry.last.last_offset,
+            offset_delta: entry.last.offset_delta,
+            timestamp: entry.last.timestamp,
+            coordinator_epoch: entry.coordinator_epoch,
+            current_transaction_first_offset: entry.transaction_first_offset,
+            older_batches: older.remove(&entry.producer_id).unwrap_or_default(),
         };
         sink.entry("producer", &entry, |out| {
             writeln!(
@@ -76,7 +78,12 @@ pub fn dump<W: Write>(path: &Path, sink: &mut Sink<'_, W>) -> Result<Verdict> {
                 entry.last_offset,
                 entry.offset_delta + 1,
                 human_time(entry.timestamp)
-            )
+            )?;
+            for batch in &entry.older_batches {
+                let (last, offset) = (batch.last_sequence, batch.last_offset);
+                writeln!(out, "  before that: last sequence {last}  last offset {offset}")?;
+            }
+            Ok(())
         })?;
     }
     Ok(Verdict::whole(format!("its CRC is right, {}", plural(count as u64, "producer"))))

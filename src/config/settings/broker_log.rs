@@ -208,12 +208,10 @@ pub(super) const ROWS: &[Setting] = &[
         .min(1)
         .low()
         .internal()
-        .later()
         .doc("How often it is looked for producers that have been silent for too long."),
     int("producer.id.expiration.ms", "86400000")
         .min(1)
         .low()
         .cluster_wide()
-        .later()
         .doc("How long a partition remembers a producer that sends nothing. Open transactions keep theirs."),
 ];

@@ -28,6 +28,7 @@ impl Run {
             let (run, core, shard) = (self.clone(), reactor.clone(), shard.clone());
             reactor.spawn(Class::Request, async move { run.produce(core, shard, producer, pace).await });
         }
+        self.produce_once(reactor, shard, pace);
         for id in &self.partitions {
             let (run, core, shard, id) = (self.clone(), reactor.clone(), shard.clone(), *id);
             reactor.spawn(Class::Fetch, async move { run.consume(core, shard, id).await });

@@ -73,8 +73,14 @@ impl Run {
             }
             return;
         };
+        let names = |run: &Run| run.folder(damage.id).into_iter().map(|(path, _)| path).collect::<Vec<_>>();
+        let planned = names(self);
         for _ in 0..1 + self.draw(3) {
             self.live_refused(&damage);
+            // A deletion that was not durable yet has come to nothing: recovery may begin at another segment now.
+            if names(self) != planned {
+                return self.flip(&damage);
+            }
         }
         if damage.moves || self.draw(2) == 0 {
             return self.flip(&damage);
@@ -85,6 +91,7 @@ impl Run {
         for replica in shard.replicas() {
             self.check(&reactor, &shard, &replica);
         }
+        self.rewind(damage.id);
         let end = shard.replica(damage.id).and_then(|r| r.online(|o| o.partition.log.next_offset()));
         assert_eq!(end, Some(cut), "seed {}: all that stands before the damage is kept", self.world.seed());
         self.report.borrow_mut().losses_accepted += 1;
@@ -151,6 +158,31 @@ impl Run {
             let hit = self.disk().corrupt(&damage.path, *position, *mask).expect("the file is there");
             assert!(hit, "there was something to flip");
         }
+    }
+
+    /// Damages a snapshot of producers: it is a shortcut, and nothing may hang on it, as long as the batches of which
+    /// it tells are there, or an older snapshot that tells of those that are not.
+    pub(super) fn damage_snapshot(&self) {
+        let disk = self.disk();
+        let is_snapshot = |path: &PathBuf| path.extension().is_some_and(|kind| kind == "snapshot");
+        let files = disk.files(View::Current).into_iter();
+        let snapshots: Vec<_> = files.filter(|(path, len)| is_snapshot(path) && *len > 0).collect();
+        if disk.is_read_only() || snapshots.is_empty() {
+            return;
+        }
+        let (path, len) = self.rng.borrow_mut().pick(&snapshots).clone();
+        let is_spared = |(other, _): &(PathBuf, u64)| other.parent() == path.parent() && *other < path;
+        let first = path.with_file_name("00000000000000000000.log");
+        if !snapshots.iter().any(is_spared) && disk.content(&first, View::Current).is_err() {
+            return;
+        }
+        let (position, bit) = (self.draw(len), 1 << self.draw(8));
+        self.world.note(&format!("byte {position} of {} rots", path.display()));
+        assert!(
+            disk.corrupt(&path, position, bit).expect("it was just listed"),
+            "there was something to flip"
+        );
+        self.report.borrow_mut().snapshots_damaged += 1;
     }
 
     /// All files of a partition.

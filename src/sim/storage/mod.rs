@@ -13,10 +13,12 @@
 //! And now and then, while the node is down, what is below a mark is damaged: then that partition is refused,
 //! nothing of it is changed, and it is served again once it is restored or its loss is accepted.
 //!
-//! `clients.rs` holds the producers and consumers, `damage.rs` the rot.
+//! `clients.rs` holds the producers and consumers, `idempotent.rs` the producers that send again what they have no
+//! answer to, `damage.rs` the rot.
 
 mod clients;
 mod damage;
+mod idempotent;
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -65,6 +67,12 @@ pub struct Report {
     pub losses_accepted: u64,
     /// Times that a log's start moved because retention deleted what was before.
     pub retained: u64,
+    /// Batches that were acknowledged more than once.
+    pub repeated: u64,
+    /// Batches that were refused for their epoch or sequence number, as was due.
+    pub sequences_refused: u64,
+    /// Snapshots of producers that were damaged.
+    pub snapshots_damaged: u64,
     /// The hash of the run's trace.
     pub trace: u64,
 }
@@ -82,6 +90,9 @@ impl Report {
         self.refused += other.refused;
         self.losses_accepted += other.losses_accepted;
         self.retained += other.retained;
+        self.repeated += other.repeated;
+        self.sequences_refused += other.sequences_refused;
+        self.snapshots_damaged += other.snapshots_damaged;
         self.trace ^= other.trace;
     }
 }
@@ -103,6 +114,9 @@ struct Run {
     gathers: Option<usize>,
     starts: Cell<i32>,
     known: RefCell<BTreeMap<i32, Known>>,
+    idempotent: RefCell<Vec<Rc<RefCell<idempotent::Producer>>>>,
+    /// After how long a producer is forgotten.
+    expire_after: Duration,
     next_producer: Cell<u32>,
     report: RefCell<Report>,
 }
@@ -159,8 +173,10 @@ fn begin(seed: u64, lines: usize) -> Rc<Run> {
         even,
         gathers: *rng.pick(&[None, None, Some(1), Some(5_000)]),
         starts: Cell::new(0),
+        expire_after: Duration::from_millis(*rng.pick(&[1_500, 3_000, 86_400_000])),
         rng: RefCell::new(rng),
         known: RefCell::default(),
+        idempotent: RefCell::default(),
         next_producer: Cell::new(0),
         report: RefCell::default(),
     })
@@ -173,6 +189,8 @@ impl Run {
             self.live();
             if self.draw(4) == 0 {
                 self.damage_and_mend();
+            } else if self.draw(6) == 0 {
+                self.damage_snapshot();
             }
         }
         self.last_life();
@@ -313,7 +331,8 @@ impl Run {
         let shard = shard.clone();
         let disk = reactor.disk();
         let troubled = self.disk().has_trouble();
-        let ended = self.world.run(reactor, PATIENCE, async move {
+        // A stop finishes each segment that is not, and a disk may be very slow.
+        let ended = self.world.run(reactor, 10 * PATIENCE, async move {
             let ends = boot::stop_shard(&shard).await?;
             boot::finish(&disk, Path::new(DIR), &ends).await
         });
@@ -327,8 +346,13 @@ impl Run {
     }
 
     /// Starts a shard with all partitions; the loss of `accepted` is accepted.
-    async fn start(&self, reactor: &Reactor, accepted: Option<PartitionId>) -> std::io::Result<Rc<Shard>> {
+    async fn start(
+        self: &Rc<Self>,
+        reactor: &Reactor,
+        accepted: Option<PartitionId>,
+    ) -> std::io::Result<Rc<Shard>> {
         let (disk, dir) = (reactor.disk(), Path::new(DIR));
+        self.watch_silence(reactor);
         self.starts.set(self.starts.get() + 1);
         let found = boot::look(&disk, dir).await?;
         boot::begin(&disk, dir).await?;
@@ -337,6 +361,7 @@ impl Run {
         if let Some(bytes) = self.gathers {
             shard.gather(bytes);
         }
+        shard.expire_producers(self.expire_after.as_millis() as i64, Duration::from_secs(1));
         for id in &self.partitions {
             let mark = found.marks.marks.get(id).copied();
             let accept_loss = accepted == Some(*id);
