@@ -13,6 +13,7 @@
 pub mod bench;
 pub mod client;
 pub mod completion;
+pub mod config;
 pub mod consume;
 pub mod dump;
 pub mod failure;
@@ -103,8 +104,10 @@ impl Global {
 pub enum Command {
     /// Run a broker
     Serve(serve::ServeArgs),
-    /// Make, list, describe and delete topics
+    /// Make, list, describe, alter and delete topics
     Topic(topic::TopicArgs),
+    /// Show and change the settings of topics, brokers and the cluster
+    Config(config::ConfigArgs),
     /// Write records from standard input or files to a topic
     Produce(produce::ProduceArgs),
     /// Read a topic's records
@@ -135,6 +138,7 @@ fn call(cli: Cli) -> Result<()> {
     match cli.command {
         Command::Serve(args) => serve::run(&args, &cli.global),
         Command::Topic(args) => topic::run(&args, &cli.global),
+        Command::Config(args) => config::run(&args, &cli.global),
         Command::Produce(args) => produce::run(&args, &cli.global),
         Command::Consume(args) => consume::run(&args, &cli.global),
         Command::Dump(args) => dump::run(&args, cli.global.style()),

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::super::Global;
 use super::super::client::{Client, EARLIEST, Fault, FoundOffset, LATEST, Topic};
+use super::super::config::{DEFAULT, source};
 use super::super::failure::Result;
 use super::super::output::{Table, json_line, stdout};
 use crate::wire::schema::{DescribeConfigsRequest, DescribeConfigsResource};
@@ -135,21 +136,6 @@ fn settings(client: &mut Client, name: &str, all: bool) -> Result<Vec<Setting>> 
     }
     settings.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(settings)
-}
-
-const DEFAULT: &str = "default";
-
-/// Where a setting comes from, by DescribeConfigs' number.
-fn source(number: i8) -> &'static str {
-    match number {
-        1 => "topic",
-        2 => "broker (dynamic)",
-        3 => "cluster (dynamic)",
-        4 => "broker's file",
-        5 => DEFAULT,
-        6 => "broker's logger",
-        _ => "unknown",
-    }
 }
 
 fn show(out: &mut impl Write, topic: &Described) -> io::Result<()> {

@@ -1,5 +1,6 @@
-//! `ottla topic`: make, list, describe and delete topics.
+//! `ottla topic`: make, list, describe, alter and delete topics.
 
+mod alter;
 mod describe;
 
 use std::io::{self, BufRead, IsTerminal, Write};
@@ -23,6 +24,7 @@ Examples:
   ottla topic create orders --partitions 6 --config retention.ms=86400000
   ottla topic list
   ottla topic describe orders
+  ottla topic alter orders --partitions 12
   ottla topic delete orders --yes")]
 pub struct TopicArgs {
     /// What to do
@@ -39,6 +41,8 @@ pub enum TopicCommand {
     List(ListArgs),
     /// Show topics: partitions, leaders, replicas, offsets and settings
     Describe(describe::DescribeArgs),
+    /// Change topics: more partitions, other settings
+    Alter(alter::AlterArgs),
     /// Delete topics and all their records
     Delete(DeleteArgs),
 }
@@ -110,6 +114,7 @@ pub fn run(args: &TopicArgs, global: &Global) -> Result<()> {
         TopicCommand::Create(args) => create(args, global),
         TopicCommand::List(args) => list(args, global),
         TopicCommand::Describe(args) => describe::run(args, global),
+        TopicCommand::Alter(args) => alter::run(args, global),
         TopicCommand::Delete(args) => delete(args, global),
     }
 }
