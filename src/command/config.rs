@@ -302,11 +302,13 @@ pub fn alter_one(
     };
     let request = IncrementalAlterConfigsRequest { resources: vec![wanted], validate_only };
     let answer = resource.ask(client, |connection| connection.call(&request))?;
-    for result in answer.responses.into_iter().filter(|result| result.error_code.is_error()) {
-        let doing = format!("changing the settings of {}", resource.describe());
-        return Err(Fault::refused(doing, result.error_code, result.error_message));
+    match answer.responses.into_iter().find(|result| result.error_code.is_error()) {
+        None => Ok(()),
+        Some(result) => {
+            let doing = format!("changing the settings of {}", resource.describe());
+            Err(Fault::refused(doing, result.error_code, result.error_message))
+        }
     }
-    Ok(())
 }
 
 #[derive(Serialize)]
