@@ -12,6 +12,7 @@
 
 #[path = "../support/mod.rs"]
 mod broker;
+mod idempotent;
 mod kcat;
 mod listeners;
 mod parallel;

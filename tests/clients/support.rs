@@ -49,6 +49,11 @@ impl Target {
         Target { address: broker.address.clone(), own: Some(broker) }
     }
 
+    /// The broker at an address, whose process is somebody else's.
+    pub fn at(address: &str) -> Target {
+        Target { address: address.to_owned(), own: None }
+    }
+
     /// A name for a topic that nobody else has.
     pub fn name(&self, name: &str) -> String {
         let since = std::time::UNIX_EPOCH.elapsed().unwrap().as_nanos();

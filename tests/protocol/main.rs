@@ -24,6 +24,7 @@ mod claims;
 mod configs;
 mod frames;
 mod idle;
+mod producers;
 mod raw;
 mod slow;
 mod target;
