@@ -178,3 +178,61 @@ fn several_listeners_are_advertised_each_by_its_own_address() {
     );
     assert!(missing.contains("the listener B is missing"), "{missing}");
 }
+
+/// What the file for a broker of its own says that comes with Kafka.
+const STOCK_BROKER: &str = "
+process.roles=broker
+node.id=2
+controller.quorum.bootstrap.servers=localhost:9093
+listeners=PLAINTEXT://localhost:9092
+inter.broker.listener.name=PLAINTEXT
+advertised.listeners=PLAINTEXT://localhost:9092
+controller.listener.names=CONTROLLER
+listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SSL:SSL,SASL_PLAINTEXT:SASL_PLAINTEXT,\\
+    SASL_SSL:SASL_SSL
+num.network.threads=3
+num.io.threads=8
+socket.send.buffer.bytes=102400
+socket.receive.buffer.bytes=102400
+socket.request.max.bytes=104857600
+log.dirs=/tmp/kraft-broker-logs
+num.partitions=1
+num.recovery.threads.per.data.dir=2
+offsets.topic.replication.factor=1
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+share.coordinator.state.topic.replication.factor=1
+share.coordinator.state.topic.min.isr=1
+log.retention.hours=168
+log.segment.bytes=1073741824
+log.retention.check.interval.ms=300000
+";
+
+#[test]
+fn the_file_for_a_broker_of_its_own_is_accepted_as_it_stands() {
+    let config = read(STOCK_BROKER);
+    assert_eq!((config.node_id, listening(&config)), (2, vec!["PLAINTEXT://localhost:9092".to_owned()]));
+    let told: Vec<_> = config.notes.iter().map(|note| note.setting.as_str()).collect();
+    for ignored in [
+        "num.network.threads",
+        "num.io.threads",
+        "socket.send.buffer.bytes",
+        "num.recovery.threads.per.data.dir",
+    ] {
+        assert!(told.contains(&ignored), "{ignored} is told: {told:?}");
+    }
+    for acts in ["node.id", "listeners", "log.dirs", "log.retention.hours", "socket.request.max.bytes"] {
+        assert!(!told.contains(&acts), "{acts}");
+    }
+}
+
+#[test]
+fn the_file_for_a_controller_of_its_own_is_refused_with_what_to_do() {
+    let file = "process.roles=controller\nnode.id=1\ncontroller.quorum.bootstrap.servers=localhost:9093\n\
+                listeners=CONTROLLER://:9093\nadvertised.listeners=CONTROLLER://localhost:9093\n\
+                controller.listener.names=CONTROLLER\nlog.dirs=/tmp/kraft-controller-logs\n";
+    let told = problem(file);
+    assert!(told.contains("line 1: process.roles: a node is always a broker here"), "{told}");
+    assert!(told.contains("write listeners=PLAINTEXT://:9092"), "{told}");
+    assert!(!told.contains("listener.security.protocol.map"), "what is right is not blamed: {told}");
+}
