@@ -11,7 +11,7 @@ const PAYS_AFTER: usize = 8;
 /// behind does not make it grow.
 pub struct KeptMemory {
     wanted: Cell<usize>,
-    most: usize,
+    most: Cell<usize>,
     /// Bytes that were read from disk since the last growth, and that twice the memory would have held.
     missed: Cell<usize>,
 }
@@ -19,7 +19,13 @@ pub struct KeptMemory {
 impl KeptMemory {
     /// So many bytes at first, and at most so many.
     pub fn new(first: usize, most: usize) -> KeptMemory {
-        KeptMemory { wanted: Cell::new(first.min(most)), most, missed: Cell::default() }
+        KeptMemory { wanted: Cell::new(first.min(most)), most: Cell::new(most), missed: Cell::default() }
+    }
+
+    /// Not more than this from now on.
+    pub fn limit(&self, most: usize) {
+        self.most.set(self.most.get().min(most));
+        self.wanted.set(self.wanted.get().min(self.most.get()));
     }
 
     /// How many bytes are to be kept.
@@ -30,7 +36,7 @@ impl KeptMemory {
     /// So many bytes were read from disk that would have been found with `depth` bytes kept.
     pub fn missed(&self, bytes: usize, depth: u64) {
         let wanted = self.wanted.get();
-        if depth > 2 * wanted as u64 || wanted == self.most {
+        if depth > 2 * wanted as u64 || wanted == self.most.get() {
             return;
         }
         let missed = self.missed.get() + bytes;
@@ -38,7 +44,7 @@ impl KeptMemory {
             self.missed.set(missed);
         } else {
             self.missed.set(0);
-            self.wanted.set(wanted.saturating_mul(2).min(self.most));
+            self.wanted.set(wanted.saturating_mul(2).min(self.most.get()));
         }
     }
 }
@@ -61,5 +67,10 @@ mod tests {
         (0..100).for_each(|_| memory.missed(100, 1));
         assert_eq!(memory.wanted(), 300);
         assert_eq!(KeptMemory::new(100, 50).wanted(), 50);
+        memory.limit(120);
+        (0..100).for_each(|_| memory.missed(100, 1));
+        assert_eq!(memory.wanted(), 120);
+        memory.limit(500);
+        assert_eq!(memory.wanted(), 120, "a limit does not make it larger");
     }
 }

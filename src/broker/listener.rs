@@ -109,7 +109,9 @@ impl Limits {
         };
         let overrides = layers.value(OVERRIDES).unwrap_or_default();
         Limits {
-            all: set("max.connections").unwrap_or(core.settings.max_connections),
+            all: set("max.connections")
+                .unwrap_or(core.settings.max_connections)
+                .min(core.config.max_connections_most),
             per_ip: set("max.connections.per.ip").unwrap_or(core.settings.max_connections_per_ip),
             overrides: counts_by_address(OVERRIDES, overrides).unwrap_or_default(),
             version: image.version(),

@@ -205,6 +205,8 @@ async fn begin_shard(
     };
     let started = boot::start_shard(reactor, node.dir(), found, mine).await;
     let shard = started.map_err(|error| format!("core {core}: {}", cannot_use(node.dir(), &error)))?;
+    let profile = &node.cores[core];
+    shard.tune(profile.cache, profile.growth);
     shard.check_retention_every(Duration::from_millis(node.config.retention_check_interval_ms));
     let every = Duration::from_millis(node.config.producer_id_expiration_check_ms);
     shard.expire_producers(node.config.producer_id_expiration_ms, every);

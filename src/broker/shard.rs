@@ -21,6 +21,7 @@ use super::read_cache::ReadCache;
 use super::replica::{Replica, State};
 use crate::collections::Map;
 use crate::limits::TAIL_MEMORY;
+use crate::log::growth::Steps;
 use crate::partition::producers::ProducerRoom;
 use crate::reactor::sync::{Bell, Semaphore};
 use crate::reactor::{Class, Reactor, Share};
@@ -62,6 +63,8 @@ pub struct Shard {
     pub(super) opened_one: Bell,
     /// Rung when the node stops: no more appends.
     stopping: Bell,
+    /// The steps in which files grow.
+    pub(super) growth_steps: Cell<Steps>,
     /// `log.retention.check.interval.ms`
     pub(super) retention_check: Cell<Duration>,
     /// How many producers its partitions know together.
@@ -93,11 +96,20 @@ impl Shard {
             upkeep: Semaphore::new(UPKEEP_AT_ONCE),
             opened_one: Bell::default(),
             stopping: Bell::default(),
+            growth_steps: Cell::new(Steps::default()),
             retention_check: Cell::new(RETENTION_CHECK),
             producer_room: ProducerRoom::default(),
             producer_expiry: Cell::new(PRODUCER_EXPIRY),
             commands: RefCell::new(None),
         })
+    }
+
+    /// Goes by what the profile says of this core, from before the first partition is opened.
+    pub fn tune(&self, cache: Option<usize>, growth: Steps) {
+        if let Some(most) = cache {
+            self.tail_memory.limit(most);
+        }
+        self.growth_steps.set(growth);
     }
 
     /// Spawns the tasks of the shard.

@@ -269,7 +269,7 @@ impl Shard {
             let (base, end) = online.partition.log.active_end();
             let rate = online.rate.rate(now);
             let file = online.files.get_mut(&base)?;
-            Some((base, file.growth.plan(end, rate)?, file.file.clone()))
+            Some((base, file.growth.plan(end, rate, self.growth_steps.get())?, file.file.clone()))
         });
         let Some((base, step, file)) = planned.flatten() else { return };
         let (shard, replica) = (self.clone(), replica.clone());

@@ -50,6 +50,8 @@ pub struct BrokerConfig {
     pub fetch_session_slots: usize,
     /// `max.connections`
     pub max_connections: usize,
+    /// What `max.connections` may be at most, whoever sets it: the logs need open files too.
+    pub max_connections_most: usize,
     /// `connections.max.idle.ms`; none for ever.
     pub connections_max_idle_ms: Option<u64>,
     /// `log.retention.check.interval.ms`
@@ -360,6 +362,7 @@ impl Reading {
             fetch_max_bytes: self.unsigned("fetch.max.bytes") as usize,
             fetch_session_slots: self.unsigned("max.incremental.fetch.session.cache.slots") as usize,
             max_connections: self.unsigned("max.connections") as usize,
+            max_connections_most: usize::MAX,
             connections_max_idle_ms: u64::try_from(self.number("connections.max.idle.ms")).ok(),
             retention_check_interval_ms: self.unsigned("log.retention.check.interval.ms"),
             producer_id_expiration_ms: self.number("producer.id.expiration.ms"),

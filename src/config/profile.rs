@@ -8,6 +8,7 @@ mod parse;
 use std::fmt;
 use std::time::Duration;
 
+use crate::log::growth::Steps;
 use crate::reactor::CoreSpec;
 
 /// A profile as it was written.
@@ -32,15 +33,6 @@ pub enum Memory {
     Bytes(usize),
 }
 
-/// Who submits a core's flushes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FlushGrouping {
-    /// The core itself.
-    Own,
-    /// One core for all cores whose directories lie on the same device: fewer flushes, one more hop.
-    Shared,
-}
-
 /// The keys of `[core]` or `[core.N]`; none where a key is not given.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct CoreKeys {
@@ -62,12 +54,8 @@ pub struct CoreKeys {
     pub preempt_us: Option<u64>,
     /// Memory for chunks and read buffers.
     pub memory: Option<Memory>,
-    /// The part of it that may hold records which consumers may still want.
+    /// How much of it the tails may keep for consumers.
     pub cache: Option<Memory>,
-    /// Disk operations under way at once.
-    pub io_depth: Option<usize>,
-    /// Who flushes.
-    pub flush: Option<FlushGrouping>,
     /// The smallest step in which a file grows ahead of need.
     pub growth_min: Option<usize>,
     /// The largest one.
@@ -97,16 +85,10 @@ pub struct CoreProfile {
     pub preempt: Duration,
     /// Bytes for chunks and read buffers.
     pub memory: usize,
-    /// The part of them that may hold records which consumers may still want.
-    pub cache: usize,
-    /// Disk operations under way at once.
-    pub io_depth: usize,
-    /// Who flushes.
-    pub flush: FlushGrouping,
-    /// The smallest step in which a file grows ahead of need.
-    pub growth_min: usize,
-    /// The largest one.
-    pub growth_max: usize,
+    /// How much of them the tails may keep for consumers; none for all that tails may have.
+    pub cache: Option<usize>,
+    /// The steps in which files grow ahead of need.
+    pub growth: Steps,
     /// CPU shares of each class, in the order of [`crate::reactor::Class::ALL`].
     pub shares: [usize; 5],
 }
@@ -199,7 +181,7 @@ impl Profile {
         let own =
             self.own.iter().find(|(n, _)| *n == number).map(|(_, keys)| keys.clone()).unwrap_or_default();
         let all = &self.core;
-        let spec = CoreSpec::default();
+        let (spec, steps) = (CoreSpec::default(), Steps::default());
         let memory = match own.memory.or(all.memory) {
             Some(Memory::Bytes(bytes)) => bytes,
             _ => memory.max(CORE_MEMORY_MIN),
@@ -221,13 +203,13 @@ impl Profile {
             preempt: micros(own.preempt_us, all.preempt_us, spec.preempt),
             memory,
             cache: match own.cache.or(all.cache) {
-                Some(Memory::Bytes(bytes)) => bytes,
-                _ => memory / 2,
+                Some(Memory::Bytes(bytes)) => Some(bytes),
+                _ => None,
             },
-            io_depth: own.io_depth.or(all.io_depth).unwrap_or(128),
-            flush: own.flush.or(all.flush).unwrap_or(FlushGrouping::Own),
-            growth_min: own.growth_min.or(all.growth_min).unwrap_or(64 << 10),
-            growth_max: own.growth_max.or(all.growth_max).unwrap_or(16 << 20),
+            growth: Steps {
+                least: own.growth_min.or(all.growth_min).map_or(steps.least, |bytes| bytes as u64),
+                most: own.growth_max.or(all.growth_max).map_or(steps.most, |bytes| bytes as u64),
+            },
             shares,
         }
     }
@@ -248,10 +230,10 @@ impl Profile {
             if core.memory < CORE_MEMORY_MIN {
                 return wrong(format!("core {number}: memory is {} bytes: the least is 16MiB", core.memory));
             }
-            if core.cache > core.memory {
+            if core.cache.is_some_and(|cache| cache > core.memory) {
                 return wrong(format!("core {number}: 'cache' is a part of 'memory' and cannot be larger"));
             }
-            if core.growth_min > core.growth_max {
+            if core.growth.least > core.growth.most {
                 return wrong(format!("core {number}: 'growth_min' is larger than 'growth_max'"));
             }
         }

@@ -32,12 +32,8 @@ use std::ops::Range;
 use crate::limits::BLOCK;
 
 const BLOCK64: u64 = BLOCK as u64;
-/// The first and smallest step.
-const STEP_MIN: u64 = 64 << 10;
-/// The largest step of zeros.
+/// The largest step of zeros, whatever the largest step is.
 const STEP_ZEROS: u64 = 4 << 20;
-/// The step of allocated blocks.
-const STEP_ALLOCATE: u64 = 64 << 20;
 /// A partition that appends more than this between two looks at it, one look a second, streams.
 pub const STREAMING_RATE: u64 = 2 << 20;
 
@@ -65,6 +61,21 @@ impl Step {
         match self {
             Step::Zeros(range) | Step::Allocate(range) => range,
         }
+    }
+}
+
+/// The steps in which files grow, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Steps {
+    /// The first and smallest.
+    pub least: u64,
+    /// The largest. Of zeros it is never more than 4 MiB.
+    pub most: u64,
+}
+
+impl Default for Steps {
+    fn default() -> Steps {
+        Steps { least: 64 << 10, most: 64 << 20 }
     }
 }
 
@@ -101,15 +112,15 @@ impl Growth {
 
     /// The next step to take, if there is need of one: `end` is where the log ends in the file, `rate` how much
     /// was appended in the last second. The step counts as under way from here on.
-    pub fn plan(&mut self, end: u64, rate: u64) -> Option<Step> {
+    pub fn plan(&mut self, end: u64, rate: u64, steps: Steps) -> Option<Step> {
         if self.under_way.is_some() {
             return None;
         }
         let streams = !self.one_flush || rate >= STREAMING_RATE;
         let ahead = if streams {
-            (rate * 2).clamp(STEP_MIN, STEP_ALLOCATE)
+            (rate * 2).clamp(steps.least, steps.most)
         } else {
-            rate.clamp(STEP_MIN, STEP_ZEROS)
+            rate.clamp(steps.least, steps.most.min(STEP_ZEROS).max(steps.least))
         };
         let covered = if streams { self.allocated } else { self.prepared.end };
         if covered >= end + ahead / 2 || end >= self.limit {
@@ -156,18 +167,21 @@ fn overlap(a: &Range<u64>, b: &Range<u64>) -> bool {
 mod tests {
     use super::*;
 
+    const STEPS: Steps = Steps { least: 64 << 10, most: 64 << 20 };
+    const STEP_MIN: u64 = STEPS.least;
+
     #[test]
     fn only_what_was_zeroed_and_flushed_shares_the_flush() {
         let mut growth = Growth::new(true, 0, 1 << 30);
         assert_eq!(growth.durability(&(0..4096)), Some(Durability::File));
-        let step = growth.plan(0, 0).unwrap();
+        let step = growth.plan(0, 0, STEPS).unwrap();
         assert_eq!(step, Step::Zeros(0..STEP_MIN));
         assert_eq!(growth.durability(&(0..4096)), None, "no write goes where a step is under way");
         growth.finished();
         assert_eq!(growth.durability(&(0..4096)), Some(Durability::Device));
         assert_eq!(growth.durability(&(STEP_MIN - 4096..STEP_MIN + 4096)), Some(Durability::File));
-        assert_eq!(growth.plan(4096, 0), None, "far enough ahead");
-        let next = growth.plan(STEP_MIN - 5000, 0).unwrap();
+        assert_eq!(growth.plan(4096, 0, STEPS), None, "far enough ahead");
+        let next = growth.plan(STEP_MIN - 5000, 0, STEPS).unwrap();
         assert_eq!(next, Step::Zeros(STEP_MIN..2 * STEP_MIN));
         growth.finished();
         assert_eq!(growth.durability(&(0..2 * STEP_MIN)), Some(Durability::Device), "runs join");
@@ -176,28 +190,40 @@ mod tests {
     #[test]
     fn a_stream_gets_allocated_blocks_and_its_own_flush() {
         let mut growth = Growth::new(true, 0, 1 << 30);
-        let step = growth.plan(1 << 20, 50 << 20).unwrap();
+        let step = growth.plan(1 << 20, 50 << 20, STEPS).unwrap();
         assert!(matches!(step, Step::Allocate(_)));
         growth.finished();
         assert_eq!(growth.durability(&((1 << 20)..(2 << 20))), Some(Durability::File));
         let mut elsewhere = Growth::new(false, 0, 1 << 30);
-        assert!(matches!(elsewhere.plan(0, 0), Some(Step::Allocate(_))));
+        assert!(matches!(elsewhere.plan(0, 0, STEPS), Some(Step::Allocate(_))));
     }
 
     #[test]
     fn an_abandoned_step_prepares_nothing() {
         let mut growth = Growth::new(true, 0, 1 << 30);
-        growth.plan(0, 0).unwrap();
+        growth.plan(0, 0, STEPS).unwrap();
         growth.abandoned();
         assert_eq!(growth.durability(&(0..4096)), Some(Durability::File));
-        assert!(growth.plan(0, 0).is_some());
+        assert!(growth.plan(0, 0, STEPS).is_some());
     }
 
     #[test]
     fn a_segment_is_not_prepared_past_its_size() {
         let mut growth = Growth::new(true, 0, 10_000);
-        assert_eq!(growth.plan(0, 0), Some(Step::Zeros(0..12288)));
+        assert_eq!(growth.plan(0, 0, STEPS), Some(Step::Zeros(0..12288)));
         growth.finished();
-        assert_eq!(growth.plan(9000, 0), None);
+        assert_eq!(growth.plan(9000, 0, STEPS), None);
+    }
+
+    #[test]
+    fn a_profile_chooses_the_steps() {
+        let planned = |rate, least, most| {
+            let step = Growth::new(true, 0, 1 << 40).plan(0, rate, Steps { least, most }).unwrap();
+            (matches!(step, Step::Zeros(_)), step.range().end)
+        };
+        assert_eq!(planned(0, 16 << 10, 1 << 20), (true, 16 << 10));
+        assert_eq!(planned(STREAMING_RATE - 1, 16 << 10, 1 << 20), (true, 1 << 20));
+        assert_eq!(planned(1 << 30, 16 << 10, 1 << 20), (false, 1 << 20));
+        assert_eq!(planned(0, 8 << 20, 64 << 20), (true, 8 << 20), "the least goes before the most of zeros");
     }
 }

@@ -9,8 +9,11 @@ use std::time::{Duration, Instant};
 
 use ottla::command::client::Connection;
 use ottla::wire::error::ErrorCode;
-use ottla::wire::schema::{CreatableTopic, CreateTopicsRequest};
+use ottla::wire::schema::{
+    CreatableTopic, CreateTopicsRequest, DescribeConfigsRequest, DescribeConfigsResource,
+};
 
+use crate::broker::free_address;
 use crate::support::{Folder, OTTLA, Outcome, run};
 
 /// How long anything may take before the test counts as hanging.
@@ -406,6 +409,46 @@ fn a_settings_file_is_held_to_account() {
         &broker.log(),
         &[&at(1), "Did you mean 'num.partitions'?", &at(2), "Kafka 4 does not have it", &at(3)],
     );
+    broker.stop().ok();
+}
+
+/// A file in the form of the one that comes with Kafka starts a broker, which tells what does nothing in it; and what
+/// was set at run time goes before it.
+#[test]
+fn kafkas_own_file_is_accepted_and_told_of() {
+    let folder = Folder::new();
+    let config = folder.0.join("server.properties");
+    let text = "process.roles=broker,controller\nnode.id=1\ncontroller.quorum.bootstrap.servers=localhost:9093\n\
+                listeners=PLAINTEXT://:9092,CONTROLLER://:9093\ninter.broker.listener.name=PLAINTEXT\n\
+                advertised.listeners=PLAINTEXT://localhost:9092,CONTROLLER://localhost:9093\n\
+                controller.listener.names=CONTROLLER\nnum.io.threads=8\nlog.dirs=/tmp/kraft-combined-logs\n\
+                listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT\nmessage.max.bytes=2000000\n\
+                num.partitions=3\nlog.retention.hours=168\ntransaction.state.log.min.isr=1\n";
+    std::fs::write(&config, text).unwrap();
+    let address = free_address();
+    let mut command = serve_at(&folder.0.join("data"), &address);
+    let mut broker = Serve::begin(&folder, command.arg("--config").arg(&config));
+    broker.ready();
+    says(&broker.log(), &["line 8: num.io.threads: ignored: each core serves its own connections"]);
+    assert!(!broker.log().contains("message.max.bytes"), "what acts is not told of");
+    let mut client = Connection::open(&address, Duration::from_secs(60)).unwrap();
+    let mut shown = || {
+        let keys = vec!["message.max.bytes".to_owned(), "num.partitions".to_owned()];
+        let resource = DescribeConfigsResource {
+            resource_type: 4,
+            resource_name: "1".to_owned(),
+            configuration_keys: Some(keys),
+        };
+        let request = DescribeConfigsRequest { resources: vec![resource], ..Default::default() };
+        let rows = client.call(&request).unwrap().results.remove(0).configs;
+        rows.into_iter().map(|row| (row.value.unwrap(), row.config_source)).collect::<Vec<_>>()
+    };
+    assert_eq!(shown(), [("2000000".to_owned(), 4), ("3".to_owned(), 4)]);
+    let set = ["-b", &address, "config", "set", "message.max.bytes=3000000", "--cluster"];
+    run(&set, &[]).ok();
+    assert_eq!(shown(), [("3000000".to_owned(), 3), ("3".to_owned(), 4)]);
+    run(&["-b", &address, "config", "delete", "message.max.bytes", "--cluster"], &[]).ok();
+    assert_eq!(shown()[0], ("2000000".to_owned(), 4));
     broker.stop().ok();
 }
 

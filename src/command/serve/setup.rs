@@ -47,6 +47,7 @@ pub fn read(args: &ServeArgs, host: &HostReport) -> Result<Setup> {
     let addresses: Result<Vec<_>> = config.listeners.iter().map(resolve).collect();
     // The logs need open files too, and a broker that cannot open one loses its folder.
     let half = usize::try_from(host.open_files / 2).unwrap_or(usize::MAX);
+    config.max_connections_most = half;
     config.max_connections = config.max_connections.min(half);
     let accept_loss = args.accept_loss.iter().map(|lost| (lost.topic.clone(), lost.partition)).collect();
     let notes = std::mem::take(&mut config.notes);

@@ -3,11 +3,11 @@
 use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 
-use super::{BadProfile, CoreKeys, FlushGrouping, Memory, Profile};
+use super::{BadProfile, CoreKeys, Memory, Profile};
 use crate::config::nearest::did_you_mean;
 
 const TOP: [&str; 3] = ["cores", "memory", "core"];
-const CORE: [&str; 15] = [
+const CORE: [&str; 13] = [
     "cpu",
     "partitions",
     "connections",
@@ -18,8 +18,6 @@ const CORE: [&str; 15] = [
     "preempt_us",
     "memory",
     "cache",
-    "io_depth",
-    "flush",
     "growth_min",
     "growth_max",
     "shares",
@@ -168,14 +166,6 @@ impl At<'_> {
             "preempt_us" => keys.preempt_us = Some(self.number(key, value, 10, 100_000)?),
             "memory" => keys.memory = Some(self.memory(key, value)?),
             "cache" => keys.cache = Some(self.memory(key, value)?),
-            "io_depth" => keys.io_depth = Some(self.number(key, value, 1, 4096)? as usize),
-            "flush" => {
-                keys.flush = Some(match value.get_ref().as_str() {
-                    Some("own") => FlushGrouping::Own,
-                    Some("shared") => FlushGrouping::Shared,
-                    _ => return Err(self.wrong_value(key, value, "\"own\" or \"shared\"")),
-                });
-            }
             "growth_min" => keys.growth_min = Some(self.blocks(key, value)?),
             "growth_max" => keys.growth_max = Some(self.blocks(key, value)?),
             "shares" => {

@@ -28,7 +28,8 @@ fn an_empty_profile_uses_every_core_alike() {
     let spec = CoreSpec::default();
     assert_eq!((cores[0].ring_depth, cores[0].shares), (spec.ring_depth, spec.shares));
     assert_eq!(cores[0].memory, 8 * GIB / 2 / 3);
-    assert_eq!(cores[0].cache, cores[0].memory / 2);
+    assert_eq!(cores[0].cache, None);
+    assert_eq!(cores[0].growth, Steps::default());
 }
 
 #[test]
@@ -40,7 +41,7 @@ fn one_cores_own_keys_go_before_those_of_all() {
         ring_depth = 2048
         spin_before_park_us = 50
         shares = { request = 900, background = 10 }
-        flush = "shared"
+        growth_max = "8MiB"
         [core.0]
         partitions = false
         controller = true
@@ -61,11 +62,11 @@ fn one_cores_own_keys_go_before_those_of_all() {
         (cores[0].spin_before_park, cores[1].spin_before_park),
         (Duration::ZERO, Duration::from_micros(50))
     );
-    assert_eq!((cores[0].memory, cores[0].cache, cores[1].memory), (64 << 20, 4096, 2 * GIB));
+    assert_eq!((cores[0].memory, cores[0].cache, cores[1].memory), (64 << 20, Some(4096), 2 * GIB));
     assert_eq!((cores[0].cpu, cores[1].cpu), (Some(0), Some(7)));
     assert_eq!(cores[0].shares, [900, 500, 500, 300, 20]);
     assert_eq!(cores[1].shares, [900, 500, 500, 300, 10]);
-    assert!(cores.iter().all(|c| c.flush == FlushGrouping::Shared && c.ring_depth == 2048));
+    assert!(cores.iter().all(|c| c.growth.most == 8 << 20 && c.ring_depth == 2048));
     let spec = cores[1].core_spec();
     assert_eq!((spec.cpu, spec.memory, spec.ring_depth), (Some(7), 2 * GIB, 2048));
 }
@@ -85,7 +86,7 @@ fn mistakes_are_told_with_their_line_and_a_remedy() {
         ("[core]\npreempt_us = 0", "'preempt_us' is a whole number from 10 to 100000"),
         ("[core]\nconnections = 1", "'connections' is true or false"),
         ("[core]\npartitions = \"all\"", "true, false, or a weight"),
-        ("[core]\nflush = \"never\"", "\"own\" or \"shared\""),
+        ("[core]\nflush = \"own\"", "there is no key 'flush' here"),
         ("[core]\nmemory = \"lots\"", "\"auto\", a size such as \"512MiB\""),
         ("[core]\nmemory = \"1MiB\"", "the least is 16MiB"),
         ("[core]\ngrowth_min = 1000", "a multiple of 4KiB"),
