@@ -49,8 +49,8 @@ pub const SERVED: &[ApiKey] = &[
     ApiKey::CreatePartitions,
     ApiKey::IncrementalAlterConfigs,
     ApiKey::DescribeCluster,
-    ApiKey::ListConfigResources,
     ApiKey::DescribeProducers,
+    ApiKey::ListConfigResources,
 ];
 
 /// A request whose header was read.
