@@ -14,7 +14,7 @@ use ottla::wire::batch::{Batch, BatchBuilder, Compression, Record};
 use ottla::wire::error::ErrorCode;
 use ottla::wire::schema::*;
 
-use crate::broker::Broker;
+use crate::broker::{Broker, Folder, free_address};
 use crate::target::{PATIENCE, Target};
 
 const SCRIPT: &str = include_str!("configs.txt");
@@ -476,4 +476,51 @@ fn batches_are_kept_in_the_compression_that_the_topic_wants() {
     let bad: Bytes = header.write(&bad[61..]).into();
     assert!(append_batch(&mut client, &topic, bad).0.is_error());
     assert_eq!(append_batch(&mut client, &topic, text(Compression::Lz4, 10)).0, ErrorCode::NONE);
+}
+
+/// The segments of the topic's only partition.
+fn segments(broker: &Broker) -> usize {
+    let entries =
+        std::fs::read_dir(broker.data().join("t-0")).unwrap().map(|entry| entry.unwrap().file_name());
+    entries.filter(|name| name.to_str().unwrap().ends_with(".log")).count()
+}
+
+/// Waits until the number of segments is right.
+fn wait_for(broker: &Broker, right: impl Fn(usize) -> bool) {
+    let since = std::time::Instant::now();
+    while !right(segments(broker)) {
+        assert!(since.elapsed() < PATIENCE, "{} segments", segments(broker));
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn segments_and_retention_follow_what_is_set() {
+    let folder = Folder::new();
+    let config = folder.0.join("server.properties");
+    std::fs::write(&config, "log.retention.check.interval.ms=1\nlog.segment.delete.delay.ms=0\n").unwrap();
+    let address = free_address();
+    let arguments = ["--config", config.to_str().unwrap(), "--listen", &address].map(str::to_owned);
+    let mut broker = Broker::with(folder, address.clone(), arguments.to_vec());
+    broker.begin();
+    broker.wait();
+    broker.ottla(&["topic", "create", "t"]);
+    let mut client = Connection::open(&address, PATIENCE).unwrap();
+    let now = || std::time::UNIX_EPOCH.elapsed().unwrap().as_millis() as i64;
+    let append_some = |client: &mut Connection, count: usize| {
+        for _ in 0..count {
+            assert_eq!(append(client, 1_000, now()).0, ErrorCode::NONE);
+        }
+    };
+    append_some(&mut client, 20);
+    assert_eq!(segments(&broker), 1);
+    changed(&mut client, "2:t +internal.segment.bytes=5000");
+    append_some(&mut client, 40);
+    wait_for(&broker, |count| count >= 10);
+    changed(&mut client, "2:t +retention.bytes=12000");
+    wait_for(&broker, |count| (2..=4).contains(&count));
+    // By age: an old segment goes, once there is a newer one.
+    changed(&mut client, "2:t -retention.bytes +retention.ms=1 +segment.ms=1");
+    append_some(&mut client, 1);
+    wait_for(&broker, |count| count <= 2);
 }
