@@ -87,7 +87,7 @@ impl Follower {
             let both = before.topic(*id).into_iter().chain(image.topic(*id));
             partitions.extend(both.flat_map(|topic| topic.partitions.keys().map(|number| (*id, *number))));
         }
-        let mut known = None;
+        let mut known = Known::default();
         for (topic, partition) in partitions {
             let id = PartitionId { topic, partition };
             self.close_difference(&before, &image, &layers, id, &mut known);
@@ -102,30 +102,25 @@ impl Follower {
             .flat_map(|topic| topic.partitions.keys().map(|partition| (topic.id, *partition)))
             .map(|(topic, partition)| PartitionId { topic, partition })
             .collect();
-        let mut known = None;
+        let mut known = Known::default();
         for id in ids {
             self.close_difference(before, image, &layers, id, &mut known);
         }
     }
 
-    /// `known` keeps a topic's settings for its next partition.
     fn close_difference(
         &self,
         before: &Image,
         image: &Image,
         layers: &Layers,
         id: PartitionId,
-        known: &mut Option<(Uuid, TopicConfig)>,
+        known: &mut Known,
     ) {
         let topic = image.topic(id.topic);
         let mine = topic.and_then(|topic| Some((topic, topic.partitions.get(&id.partition)?)));
         match mine.filter(|(_, partition)| self.is_mine(partition)) {
             Some((topic, partition)) => {
-                let config = match known {
-                    Some((of, config)) if *of == topic.id => &*config,
-                    _ => &known.insert((topic.id, resolve(topic, layers))).1,
-                };
-                let spec = spec(topic, id.partition, partition, config);
+                let spec = spec(topic, id.partition, partition, known.config(topic, layers));
                 match self.shard.replica(id) {
                     Some(_) => self.shard.update_partition(&spec),
                     None => self.shard.open_partition(spec, Before::default()),
@@ -148,9 +143,33 @@ impl Follower {
     }
 }
 
+/// Settings that were worked out, for the next partition that has the same.
+#[derive(Default)]
+struct Known {
+    /// Of a topic.
+    topic: Option<(Uuid, TopicConfig)>,
+    /// Of all topics with so many replicas for which nothing is set.
+    bare: Option<(usize, TopicConfig)>,
+}
+
+impl Known {
+    fn config(&mut self, topic: &Topic, layers: &Layers) -> &TopicConfig {
+        let replicas = replicas(topic);
+        if topic.configs.is_empty() {
+            self.bare = self.bare.take().filter(|(of, _)| *of == replicas);
+            return &self.bare.get_or_insert_with(|| (replicas, resolve(topic, layers))).1;
+        }
+        self.topic = self.topic.take().filter(|(of, _)| *of == topic.id);
+        &self.topic.get_or_insert_with(|| (topic.id, resolve(topic, layers))).1
+    }
+}
+
+fn replicas(topic: &Topic) -> usize {
+    topic.partitions.get(&0).map_or(1, |partition| partition.replicas.len())
+}
+
 fn resolve(topic: &Topic, layers: &Layers) -> TopicConfig {
-    let replicas = topic.partitions.get(&0).map_or(1, |partition| partition.replicas.len());
-    TopicConfig::resolve(&topic.configs, layers, replicas)
+    TopicConfig::resolve(&topic.configs, layers, replicas(topic))
 }
 
 fn spec(topic: &Topic, number: i32, partition: &Partition, config: &TopicConfig) -> PartitionSpec {

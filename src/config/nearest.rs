@@ -6,6 +6,8 @@ pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) ->
     let near_enough = (name.len() / 3).clamp(1, 6);
     candidates
         .into_iter()
+        // Each character more or less is an edit; hostile requests hold very many unknown names.
+        .filter(|candidate| candidate.len().abs_diff(name.len()) <= near_enough)
         .map(|candidate| (edits(&name, &candidate.to_lowercase().replace('_', ".")), candidate))
         .filter(|(edits, _)| *edits <= near_enough)
         .min()

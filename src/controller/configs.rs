@@ -36,14 +36,15 @@ impl Controller {
         let mut reply = Vec::new();
         for wanted in &request.resources {
             let (kind, name) = (wanted.resource_type, &*wanted.resource_name);
-            let result = once(&twice, kind, name).and_then(|()| {
-                unique(wanted.configs.iter().map(|config| &*config.name))?;
-                let mut ops = Vec::with_capacity(wanted.configs.len());
-                for config in &wanted.configs {
-                    ops.push((config.name.as_str(), op(config)?));
-                }
-                self.alter(kind, name, &ops)
-            });
+            let result =
+                few(request.resources.len()).and_then(|()| once(&twice, kind, name)).and_then(|()| {
+                    unique(wanted.configs.iter().map(|config| &*config.name))?;
+                    let mut ops = Vec::with_capacity(wanted.configs.len());
+                    for config in &wanted.configs {
+                        ops.push((config.name.as_str(), op(config)?));
+                    }
+                    self.alter(kind, name, &ops)
+                });
             let (error_code, error_message) = gather(&mut records, result);
             reply.push(IncrementalAlterConfigsResourceResponse {
                 error_code,
@@ -66,7 +67,9 @@ impl Controller {
         let mut reply = Vec::new();
         for wanted in &request.resources {
             let (kind, name) = (wanted.resource_type, &*wanted.resource_name);
-            let result = once(&twice, kind, name).and_then(|()| self.replace(kind, name, &wanted.configs));
+            let result = few(request.resources.len())
+                .and_then(|()| once(&twice, kind, name))
+                .and_then(|()| self.replace(kind, name, &wanted.configs));
             let (error_code, error_message) = gather(&mut records, result);
             reply.push(AlterConfigsResourceResponse {
                 error_code,
@@ -319,6 +322,19 @@ fn invalid_config(what: String) -> Refusal {
     Refusal::new(ErrorCode::INVALID_CONFIG, what)
 }
 
+/// Whether so many resources may change in one request, which holds up the controller.
+fn few(resources: usize) -> Result<(), Refusal> {
+    match resources > METADATA_BATCH_RECORDS {
+        true => Err(too_many()),
+        false => Ok(()),
+    }
+}
+
+fn too_many() -> Refusal {
+    let what = format!("{METADATA_BATCH_RECORDS} changes fit in one request: send fewer at once");
+    Refusal::new(ErrorCode::POLICY_VIOLATION, what)
+}
+
 /// The resources that are named more than once.
 fn named_twice<'a>(named: impl Iterator<Item = (i8, &'a str)>) -> Set<(i8, &'a str)> {
     let mut seen = Set::default();
@@ -354,8 +370,8 @@ fn gather(
             (ErrorCode::NONE, None)
         }
         Ok(_) => {
-            let what = format!("{METADATA_BATCH_RECORDS} changes fit in one request: send fewer at once");
-            (ErrorCode::POLICY_VIOLATION, Some(what))
+            let refusal = too_many();
+            (refusal.error, Some(refusal.message))
         }
         Err(refusal) => (refusal.error, Some(refusal.message)),
     }
