@@ -42,6 +42,7 @@ impl Follower {
     pub async fn open_all(&self, found: &Found, accept_loss: &[(String, i32)]) {
         let image = self.image.borrow().clone();
         let layers = self.layers(&image);
+        self.take_up(&layers);
         for topic in image.topics() {
             let mut config = None;
             for (number, partition) in topic.partitions.iter().filter(|(_, p)| self.is_mine(p)) {
@@ -94,9 +95,19 @@ impl Follower {
         }
     }
 
+    /// Goes by the broker's own settings that change at run time.
+    fn take_up(&self, layers: &Layers) {
+        let expiry = layers.value("producer.id.expiration.ms").and_then(|text| text.trim().parse().ok());
+        let every = Duration::from_millis(self.core.config.producer_id_expiration_check_ms);
+        if let Some(after_ms) = expiry {
+            self.shard.expire_producers(after_ms, every);
+        }
+    }
+
     /// Compares everything.
     fn compare(&self, before: &Image, image: &Image) {
         let layers = self.layers(image);
+        self.take_up(&layers);
         let both = before.topics().chain(image.topics());
         let ids: BTreeSet<_> = both
             .flat_map(|topic| topic.partitions.keys().map(|partition| (topic.id, *partition)))

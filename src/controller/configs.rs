@@ -237,7 +237,7 @@ fn no_logger(ops: &[(&str, Op)]) -> Result<Vec<MetadataRecord>, Refusal> {
     let verb = match op {
         Op::Set(_) | Op::Delete => {
             return Err(invalid_config(format!(
-                "Logger {logger} does not exist! What is logged is chosen at the start of the broker (RUST_LOG)"
+                "Logger {logger} does not exist! What is logged is chosen at the start of the broker (OTTLA_LOG)"
             )));
         }
         Op::Append(_) => "APPEND",

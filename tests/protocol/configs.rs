@@ -524,3 +524,32 @@ fn segments_and_retention_follow_what_is_set() {
     append_some(&mut client, 1);
     wait_for(&broker, |count| count <= 2);
 }
+
+#[test]
+fn producers_are_forgotten_as_soon_as_is_set() {
+    let folder = Folder::new();
+    let config = folder.0.join("server.properties");
+    std::fs::write(&config, "producer.id.expiration.check.interval.ms=10\n").unwrap();
+    let address = free_address();
+    let arguments = ["--config", config.to_str().unwrap(), "--listen", &address].map(str::to_owned);
+    let mut broker = Broker::with(folder, address.clone(), arguments.to_vec());
+    broker.begin();
+    broker.wait();
+    broker.ottla(&["topic", "create", "t"]);
+    let mut client = Connection::open(&address, PATIENCE).unwrap();
+    let mut batch = BatchBuilder::new().producer(7, 0, 0);
+    batch.append(1_000, None, Some(b"x"), &[]);
+    assert_eq!(append_batch(&mut client, "t", batch.build().unwrap().into()).0, ErrorCode::NONE);
+    let known = |client: &mut Connection| {
+        let wanted = DescribeProducersTopicRequest { name: "t".to_owned(), partition_indexes: vec![0] };
+        let answer = client.call(&DescribeProducersRequest { topics: vec![wanted] }).unwrap();
+        answer.topics[0].partitions[0].active_producers.len()
+    };
+    assert_eq!(known(&mut client), 1);
+    changed(&mut client, "4: +producer.id.expiration.ms=1");
+    let since = std::time::Instant::now();
+    while known(&mut client) > 0 {
+        assert!(since.elapsed() < PATIENCE, "it is not forgotten");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}

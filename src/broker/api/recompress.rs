@@ -161,6 +161,6 @@ async fn make(core: &Core, job: &Job) -> Result<Bytes, (ErrorCode, String)> {
 
 fn too_large(limit: usize) -> (ErrorCode, String) {
     let what =
-        format!("in the topic's compression.type the batch has more than {limit} bytes (max.message.bytes)");
+        format!("the batch has more than {limit} bytes, or is to have in the topic's compression.type");
     (ErrorCode::MESSAGE_TOO_LARGE, what)
 }

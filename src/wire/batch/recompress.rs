@@ -7,6 +7,7 @@ use std::io::{self, Read, Write};
 
 use super::compression::{self, Compression};
 use super::{Batch, BatchError, BatchHeader, HEADER, attributes};
+use crate::limits::DECOMPRESSED_MAX;
 use crate::wire::error::ErrorCode;
 
 /// How many bytes of records one step takes.
@@ -23,6 +24,8 @@ pub struct Recompressor<'a> {
     encoder: Encoder,
     scan: Scan,
     limit: usize,
+    /// Bytes that the records may still have: a bomb keeps nobody busy for long.
+    left: usize,
     piece: Vec<u8>,
 }
 
@@ -43,6 +46,7 @@ impl<'a> Recompressor<'a> {
             records: compression::reader(batch.compression()?, batch.payload())?,
             encoder: Encoder::new(to, level).map_err(|e| BatchError::Compressed(e.to_string()))?,
             limit,
+            left: DECOMPRESSED_MAX,
             piece: vec![0; STEP],
         })
     }
@@ -52,6 +56,8 @@ impl<'a> Recompressor<'a> {
         let damaged = |error: io::Error| BatchError::Compressed(error.to_string());
         let read = self.records.read(&mut self.piece).map_err(damaged)?;
         if read > 0 {
+            let left = self.left.checked_sub(read);
+            self.left = left.ok_or(BatchError::TooLarge { limit: DECOMPRESSED_MAX })?;
             self.scan.take(&self.piece[..read])?;
             self.encoder.write_all(&self.piece[..read]).map_err(damaged)?;
             return self.check(self.encoder.len()).map(|()| None);
@@ -311,6 +317,26 @@ mod tests {
             let bytes = built(from, 100, 10_000);
             let error = recompressed(&bytes, Compression::None, 0, 100_000).unwrap_err();
             assert!(matches!(error, BatchError::TooLarge { limit: 100_000 }), "{from}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_bomb_is_given_up() {
+        let mut builder = BatchBuilder::new().compression(Compression::Zstd);
+        builder.append(1, None, Some(&vec![0; 1 << 20]), &[]);
+        let bytes = builder.build().unwrap();
+        for (left, passes) in [(900_000, false), (1_100_000, true)] {
+            let batch = Batch::first(&bytes).unwrap();
+            let mut work = Recompressor::new(&batch, Compression::Gzip, 1, 1 << 20).unwrap();
+            work.left = left;
+            let ended = loop {
+                match work.step() {
+                    Ok(None) => {}
+                    Ok(Some(made)) => break Ok(made.len()),
+                    Err(error) => break Err(error),
+                }
+            };
+            assert_eq!(ended.is_ok(), passes, "{ended:?}");
         }
     }
 
