@@ -29,7 +29,8 @@
 //! On the core of the partition:
 //!
 //! 4. `broker/produce.rs: append_part` finds the partition, and memory where the tail needs some.
-//! 5. `partition/mod.rs: admit` says whether the batch may be appended.
+//! 5. `partition/mod.rs: admit` says whether the batch may be appended; `partition/producers/mod.rs: check` whether it
+//!    is the next of its producer, or was appended before.
 //! 6. `log/tail.rs: push` copies it behind the end, once; `partition/mod.rs: append` has set its offset and epoch.
 //! 7. `broker/flush.rs: write_rounds` writes what all partitions have gathered, straight from the chunks.
 //! 8. `broker/flush.rs: flush_rounds` makes the round durable, with one flush where the file system allows it.

@@ -143,10 +143,16 @@ impl Run {
                 }
                 1 => self.send_wrong(&reactor, &shard, &producer).await,
                 2 if !producer.borrow().unanswered() => self.begin_epoch(&producer),
-                3 if self.expire_after < Duration::from_secs(60) => {
-                    // Long enough that he would be forgotten, were he forgotten a little too early.
-                    let silence = self.expire_after.as_micros() as u64 * 9 / 10;
-                    reactor.sleep(Duration::from_micros(self.draw(silence))).await;
+                3 | 4 if self.expire_after < Duration::from_secs(60) => {
+                    // So long that he would be forgotten, were he forgotten a little too early.
+                    let silence = self.expire_after.as_micros() as u64;
+                    let silence = silence * 6 / 10 + self.draw(silence * 3 / 10);
+                    reactor.sleep(Duration::from_micros(silence)).await;
+                    if self.may_be_forgotten(&reactor, &producer) {
+                        return;
+                    }
+                    let first = producer.borrow().first;
+                    self.send_again(&reactor, &shard, &producer, first);
                 }
                 _ => self.send_next(&reactor, &shard, &producer),
             }
