@@ -1,5 +1,7 @@
 //! Idempotent producers, as librdkafka is by default in other languages: each record once, whatever happens.
 
+use std::time::Duration;
+
 use rdkafka::Offset;
 
 use crate::support::{Broker, PATIENCE, Target, broker, send, values};
@@ -43,13 +45,17 @@ fn a_broker_that_is_killed_has_each_record_once_all_the_same() {
     let values = values("killed", 30_000);
     for (n, value) in values.iter().enumerate() {
         writer.send(send(&topic, (n % 2) as i32, value));
-        if n % 6_000 == 5_999 {
+        // Slowly enough that some batches are always under way: also when the broker dies.
+        if n % 20 == 19 {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        if n % 2_000 == 1_999 {
             process.kill();
             process.begin();
+            process.wait();
         }
     }
     writer.offsets();
-    process.wait();
     for partition in 0..2 {
         let read = target.read(&topic, partition, Offset::Offset(0));
         let found: Vec<_> = read.into_iter().map(|record| record.value).collect();

@@ -163,7 +163,8 @@ fn a_duplicate_is_answered_when_the_original_is_durable() {
         let stable = || shard.replica(ID).unwrap().online(|o| o.partition.high_watermark()).unwrap();
         assert_eq!(stable(), 0);
         let mut offsets = Vec::new();
-        for answer in answers {
+        // The duplicates first: nobody has waited for the originals then.
+        for answer in answers.into_iter().rev() {
             let ShardReply::Produce(replies) = answer.await else { panic!("a produce is answered as one") };
             assert_eq!(replies[0].error, ErrorCode::NONE);
             assert!(stable() >= replies[0].base_offset + 2, "answered before it is durable");
