@@ -7,9 +7,11 @@
 //! - [`marks`]: the stable ends, by which recovery tells a torn tail from rot
 //! - [`recovery`]: what stands after a crash
 //! - [`snapshot`]: what was known of the producers at an offset, in a file
+//! - [`compact`]: of each key, the last record stays
 //! - [`epochs`], [`checkpoint`], [`segment`]: leader epochs, Kafka's small files, names
 
 pub mod checkpoint;
+pub mod compact;
 pub mod epochs;
 pub mod growth;
 pub mod index;
