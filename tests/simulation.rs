@@ -9,7 +9,7 @@ use std::fmt::Debug;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use ottla::sim::{node, storage};
+use ottla::sim::{compaction, node, storage};
 
 fn number(name: &str) -> Option<u64> {
     let value = std::env::var(name).ok()?;
@@ -99,6 +99,21 @@ fn shard_loses_nothing_acknowledged_and_nothing_comes_back_from_the_dead() {
 }
 
 #[test]
+fn compaction_keeps_the_last_record_of_each_key() {
+    let workload = Workload {
+        name: "compaction",
+        seeds: 100,
+        run: compaction::run,
+        run_traced: |seed, lines, keep| compaction::run_traced(seed, lines, keep),
+        add: compaction::Report::add,
+    };
+    let Some((seeds, sum)) = workload.explore() else { return };
+    assert!(sum.acknowledged > seeds && sum.found > seeds && sum.read_whole > seeds, "{sum:?}");
+    assert!(sum.gone > seeds && sum.tombstones_gone > 0, "something was compacted: {sum:?}");
+    assert!(sum.power_losses > seeds && sum.disk_failures > 0, "{sum:?}");
+}
+
+#[test]
 fn node_keeps_what_its_clients_were_told() {
     let workload = Workload {
         name: "node",
@@ -134,7 +149,7 @@ fn one_seed_is_one_run_to_the_byte_in_any_process() {
         return;
     }
     // Seeds that no other test of these replays, and so no other writes the traces of.
-    for (name, seed) in [("shard", 900_001), ("shard", 900_002), ("node", 900_001)] {
+    for (name, seed) in [("shard", 900_001), ("shard", 900_002), ("node", 900_001), ("compaction", 900_001)] {
         let (one, other) = (replayed(name, seed), replayed(name, seed));
         assert!(one.lines().count() > 1000, "{name} {seed}: {one}");
         let differs = one.lines().zip(other.lines()).find(|(a, b)| a != b);

@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use super::call::Responder;
 use super::messages::{FetchCall, FetchPart, FetchPartReply, ShardReply};
+use super::read_cache::SegmentFiles;
 use super::replica::Replica;
 use super::shard::Shard;
 use crate::limits::READ_WINDOW;
@@ -14,6 +15,7 @@ use crate::log::Log;
 use crate::log::ReadPlan;
 use crate::log::index;
 use crate::log::segment::{self, Kind};
+use crate::partition::Partition;
 use crate::reactor::{ChunkSlice, Class, File, Share};
 use crate::wire::batch::{BatchHeader, HEADER, front};
 use crate::wire::error::ErrorCode;
@@ -29,11 +31,23 @@ struct FileRead {
     replica: Rc<Replica>,
     offset: i64,
     max_bytes: u64,
+    read_committed: bool,
     segment: i64,
     /// Where to look; the beginning is to be asked of the index file first where `indexed` says so.
     range: Range<u64>,
     indexed: bool,
+    /// The files that the plan is of.
+    version: u32,
     reply: FetchPartReply,
+}
+
+/// How often a read begins anew because compaction has exchanged the files meanwhile.
+const EXCHANGES: usize = 20;
+
+impl FileRead {
+    fn files(&self) -> SegmentFiles {
+        SegmentFiles { id: self.replica.id, base: self.segment, version: self.version }
+    }
 }
 
 impl Shard {
@@ -91,7 +105,7 @@ impl Shard {
             if let Err(error) = partition.check_epoch(part.current_leader_epoch) {
                 return Step::Answered(FetchPartReply::failed(error));
             }
-            let mut reply = FetchPartReply {
+            let reply = FetchPartReply {
                 error: ErrorCode::NONE,
                 high_watermark: partition.high_watermark(),
                 last_stable_offset: partition.last_stable_offset(),
@@ -103,41 +117,63 @@ impl Shard {
             if reply.diverging.is_some() {
                 return Step::Answered(reply);
             }
-            let plan = partition.read_plan(part.offset, read_committed, room as u64);
-            let replica = replica.clone();
-            let (offset, max_bytes) = (part.offset, room as u64);
-            match plan {
-                ReadPlan::OutOfRange => {
-                    let high_watermark = reply.high_watermark;
-                    let log_start_offset = reply.log_start_offset;
-                    reply = FetchPartReply::failed(ErrorCode::OFFSET_OUT_OF_RANGE);
-                    reply.high_watermark = high_watermark;
-                    reply.log_start_offset = log_start_offset;
-                    Step::Answered(reply)
-                }
-                ReadPlan::AtEnd => Step::Answered(reply),
-                _ if found_any && room == 0 => {
-                    reply.more = true;
-                    Step::Answered(reply)
-                }
-                ReadPlan::Memory(slices) => {
-                    reply.records = slices.into_iter().map(ChunkSlice::into_bytes).collect();
-                    Step::Answered(reply)
-                }
-                ReadPlan::File { segment, range } => {
-                    self.missed_in_memory(&partition.log, segment, range.start, max_bytes);
-                    Step::Read(FileRead { replica, offset, max_bytes, segment, range, indexed: false, reply })
-                }
-                ReadPlan::Index { segment, end } => Step::Read(FileRead {
-                    replica,
-                    offset,
-                    max_bytes,
-                    segment,
-                    range: 0..end,
-                    indexed: true,
-                    reply,
-                }),
+            self.plan_read(&replica, partition, part.offset, room as u64, read_committed, found_any, reply)
+        });
+        step.unwrap_or_else(|| Step::Answered(FetchPartReply::failed(ErrorCode::NOT_LEADER_OR_FOLLOWER)))
+    }
+
+    /// What is in memory, or what is to be read.
+    #[expect(clippy::too_many_arguments, reason = "what a fetch asks, and what is known of it so far")]
+    fn plan_read(
+        &self,
+        replica: &Rc<Replica>,
+        partition: &Partition,
+        offset: i64,
+        max_bytes: u64,
+        read_committed: bool,
+        found_any: bool,
+        mut reply: FetchPartReply,
+    ) -> Step {
+        let (segment, range, indexed) = match partition.read_plan(offset, read_committed, max_bytes) {
+            ReadPlan::OutOfRange => {
+                let failed = FetchPartReply::failed(ErrorCode::OFFSET_OUT_OF_RANGE);
+                let (high_watermark, log_start_offset) = (reply.high_watermark, reply.log_start_offset);
+                return Step::Answered(FetchPartReply { high_watermark, log_start_offset, ..failed });
             }
+            ReadPlan::AtEnd => return Step::Answered(reply),
+            _ if found_any && max_bytes == 0 => {
+                reply.more = true;
+                return Step::Answered(reply);
+            }
+            ReadPlan::Memory(slices) => {
+                reply.records = slices.into_iter().map(ChunkSlice::into_bytes).collect();
+                return Step::Answered(reply);
+            }
+            ReadPlan::File { segment, range } => {
+                self.missed_in_memory(&partition.log, segment, range.start, max_bytes);
+                (segment, range, false)
+            }
+            ReadPlan::Index { segment, end } => (segment, 0..end, true),
+        };
+        let (replica, version) = (replica.clone(), replica.files.version());
+        Step::Read(FileRead {
+            replica,
+            offset,
+            max_bytes,
+            read_committed,
+            segment,
+            range,
+            indexed,
+            version,
+            reply,
+        })
+    }
+
+    /// The same for a read whose files were exchanged, or whose segment ends before its offset.
+    fn plan_again(&self, read: FileRead, offset: i64) -> Step {
+        let FileRead { replica, max_bytes, read_committed, reply, .. } = read;
+        let step = replica.online(|online| {
+            self.plan_read(&replica, &online.partition, offset, max_bytes, read_committed, false, reply)
         });
         step.unwrap_or_else(|| Step::Answered(FetchPartReply::failed(ErrorCode::NOT_LEADER_OR_FOLLOWER)))
     }
@@ -155,19 +191,46 @@ impl Shard {
     }
 
     /// Reads a part from its file.
-    async fn read_file(self: &Rc<Shard>, read: FileRead) -> FetchPartReply {
-        let mut reply = read.reply.clone();
-        match self.read_records(&read).await {
-            Ok(records) => reply.records = records,
-            // Retention may have taken the segment while it was being read.
-            Err(_) if self.is_gone(&read) => reply = FetchPartReply::failed(ErrorCode::OFFSET_OUT_OF_RANGE),
-            Err(error) => {
-                let path = segment::file(&read.replica.dir, read.segment, Kind::Log);
-                tracing::error!("{}: a read for a consumer failed: {error}", path.display());
-                reply = FetchPartReply::failed(ErrorCode::KAFKA_STORAGE_ERROR);
-            }
+    async fn read_file(self: &Rc<Shard>, mut read: FileRead) -> FetchPartReply {
+        for _ in 0..EXCHANGES {
+            let found = self.read_records(&read).await;
+            let offset = match found {
+                found if !read.replica.files.is(read.version) => {
+                    drop(found);
+                    read.replica.files.settled().await;
+                    read.offset
+                }
+                // Compaction has left nothing behind the offset in this segment.
+                Ok(records) if records.is_empty() => match self.segment_behind(&read) {
+                    Some(next) => next,
+                    None => return read.reply,
+                },
+                Ok(records) => return FetchPartReply { records, ..read.reply },
+                // Retention may have taken the segment while it was being read.
+                Err(_) if self.is_gone(&read) => {
+                    return FetchPartReply::failed(ErrorCode::OFFSET_OUT_OF_RANGE);
+                }
+                Err(error) => {
+                    let path = segment::file(&read.replica.dir, read.segment, Kind::Log);
+                    tracing::error!("{}: a read for a consumer failed: {error}", path.display());
+                    return FetchPartReply::failed(ErrorCode::KAFKA_STORAGE_ERROR);
+                }
+            };
+            read = match self.plan_again(read, offset) {
+                Step::Answered(reply) => return reply,
+                Step::Read(read) => read,
+            };
         }
-        reply
+        // The client asks again.
+        read.reply
+    }
+
+    /// The base offset of the segment behind the one that is read.
+    fn segment_behind(&self, read: &FileRead) -> Option<i64> {
+        let behind = |online: &mut super::replica::Online| {
+            online.partition.log.segments().map(|s| s.base_offset).find(|base| *base > read.segment)
+        };
+        read.replica.online(behind).flatten()
     }
 
     fn is_gone(&self, read: &FileRead) -> bool {
@@ -178,19 +241,14 @@ impl Shard {
 
     async fn read_records(self: &Rc<Shard>, read: &FileRead) -> std::io::Result<Vec<Bytes>> {
         let file = self.segment_file(&read.replica, read.segment).await?;
+        let files = read.files();
         let mut position = read.range.start;
         if read.indexed {
             let path = segment::file(&read.replica.dir, read.segment, Kind::Index);
-            let entries = self.cache.index(read.replica.id, read.segment, &path).await?;
+            let entries = self.cache.index(read.files(), &path).await?;
             position = index::position_for(&entries, read.segment, read.offset);
         }
-        let scan = FileScan {
-            shard: self,
-            replica: &read.replica,
-            segment: read.segment,
-            file,
-            end: read.range.end,
-        };
+        let scan = FileScan { shard: self, files, file, end: read.range.end };
         while let Some((header, size)) = scan.header(position).await? {
             if header.base_offset + i64::from(header.last_offset_delta) >= read.offset {
                 let end = read.range.end.min(position + read.max_bytes.max(size));
@@ -208,10 +266,8 @@ impl Shard {
 pub(super) struct FileScan<'a> {
     /// The shard.
     pub shard: &'a Rc<Shard>,
-    /// The partition.
-    pub replica: &'a Rc<Replica>,
-    /// The segment's base offset.
-    pub segment: i64,
+    /// The segment.
+    pub files: SegmentFiles,
     /// Its file.
     pub file: File,
     /// Up to where it may be read.
@@ -243,7 +299,7 @@ impl FileScan<'_> {
         let mut position = range.start;
         while position < range.end {
             let cache = &self.shard.cache;
-            let slice = cache.read(self.replica.id, self.segment, &self.file, position, self.end).await?;
+            let slice = cache.read(self.files, &self.file, position, self.end).await?;
             let len = slice.len().min((range.end - position) as usize);
             position += len as u64;
             slices.push(slice.slice(0..len).into_bytes());
@@ -255,14 +311,14 @@ impl FileScan<'_> {
     fn read_ahead(&self, position: u64) {
         let next = (position / READ_WINDOW as u64 + 1) * READ_WINDOW as u64;
         for from in [position, next] {
-            let (id, segment, end) = (self.replica.id, self.segment, self.end);
-            if from >= end || self.shard.cache.has(id, segment, from, end) {
+            let (files, end) = (self.files, self.end);
+            if from >= end || self.shard.cache.has(files, from, end) {
                 continue;
             }
             let (shard, file) = (self.shard.clone(), self.file.clone());
             self.shard.reactor.spawn(Class::Fetch, async move {
                 // If it fails, so will the read that needs it, and tell.
-                drop(shard.cache.read(id, segment, &file, from, end).await);
+                drop(shard.cache.read(files, &file, from, end).await);
             });
         }
     }

@@ -17,6 +17,7 @@ use crate::config::{Layers, TopicConfig};
 use crate::controller::image::resource;
 use crate::controller::{Change, Image, Partition, Topic};
 use crate::log::LogConfig;
+use crate::log::compact::Compaction;
 use crate::partition::AppendRules;
 use crate::wire::uuid::Uuid;
 
@@ -200,6 +201,7 @@ fn spec(topic: &Topic, number: i32, partition: &Partition, config: &TopicConfig)
             retention_bytes: limit(config.retention_bytes),
             delete: config.cleanup_policy.delete,
             delete_delay_ms: config.file_delete_delay_ms,
+            compaction: config.cleanup_policy.compact.then(|| compaction(config)),
         },
         rules: AppendRules {
             max_message_bytes: config.max_message_bytes as usize,
@@ -207,6 +209,16 @@ fn spec(topic: &Topic, number: i32, partition: &Partition, config: &TopicConfig)
             timestamp_before_max_ms: config.message_timestamp_before_max_ms,
             timestamp_after_max_ms: config.message_timestamp_after_max_ms,
         },
+    }
+}
+
+fn compaction(config: &TopicConfig) -> Compaction {
+    let millis = |ms: u64| i64::try_from(ms).unwrap_or(i64::MAX);
+    Compaction {
+        min_dirty_ratio: config.min_cleanable_dirty_ratio,
+        min_lag_ms: millis(config.min_compaction_lag_ms),
+        max_lag_ms: millis(config.max_compaction_lag_ms),
+        delete_retention_ms: millis(config.delete_retention_ms),
     }
 }
 

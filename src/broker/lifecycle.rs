@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::boot::put_aside;
 use super::messages::PartitionId;
 use super::open::{METADATA, OpenError, OpenRequest, Opened, Opener};
-use super::replica::{Online, RateMeter, Replica, State};
+use super::replica::{Exchange, Online, RateMeter, Replica, State};
 use super::shard::Shard;
 use crate::log::{LogConfig, checkpoint, segment};
 use crate::partition::{AppendRules, Partition};
@@ -59,6 +59,8 @@ impl Shard {
             revision: spec.revision,
             state: RefCell::new(State::Opening(Vec::new())),
             gone: Cell::new(false),
+            unfit_to_clean: Cell::new(false),
+            files: Exchange::default(),
         });
         self.insert(replica.clone());
         let shard = self.clone();
@@ -168,6 +170,7 @@ impl Shard {
             rate: RateMeter::default(),
             upkeep: false,
             snapshot: opened.snapshot,
+            cleaning: false,
             check_retention: true,
         };
         let before = replica.state.replace(State::Online(Box::new(online)));

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use super::call::Responder;
 use super::fetch::FileScan;
 use super::messages::{ListOffsetsPart, ListOffsetsReply, ShardReply};
+use super::read_cache::SegmentFiles;
 use super::replica::Replica;
 use super::shard::Shard;
 use crate::limits::DECOMPRESSED_MAX;
@@ -75,9 +76,17 @@ impl Shard {
             return ListOffsetsReply::failed(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION);
         };
         let none = ListOffsetsReply::failed(ErrorCode::NONE);
-        let found = match part.timestamp {
-            MAX_TIMESTAMP => self.search_latest(&replica).await,
-            timestamp => self.search_time(&replica, timestamp).await,
+        let found = loop {
+            // What was found in files that were exchanged meanwhile is worth nothing.
+            replica.files.settled().await;
+            let version = replica.files.version();
+            let found = match part.timestamp {
+                MAX_TIMESTAMP => self.search_latest(&replica).await,
+                timestamp => self.search_time(&replica, timestamp).await,
+            };
+            if replica.files.is(version) {
+                break found;
+            }
         };
         let limit = replica.online(|online| match part.read_committed {
             true => online.partition.last_stable_offset(),
@@ -150,7 +159,7 @@ impl Shard {
         let end = replica.online(|online| online.partition.log.readable_end(base)).flatten();
         let Some(end) = end else { return Ok(None) };
         let file = self.segment_file(replica, base).await?;
-        let scan = FileScan { shard: self, replica, segment: base, file, end };
+        let scan = FileScan { shard: self, files: files_of(replica, base), file, end };
         let mut position = from;
         while let Some((header, size)) = scan.header(position).await? {
             if wanted(&header) {
@@ -194,9 +203,13 @@ impl Shard {
         let times = self.log_dir.disk.read(&segment::file(&replica.dir, base, Kind::TimeIndex)).await?;
         let relative = index::offset_before(&index::decode_times(&times).unwrap_or_default(), timestamp);
         let path = segment::file(&replica.dir, base, Kind::Index);
-        let entries = self.cache.index(replica.id, base, &path).await?;
+        let entries = self.cache.index(files_of(replica, base), &path).await?;
         Ok(index::position_for(&entries, base, base + i64::from(relative)))
     }
+}
+
+fn files_of(replica: &Replica, base: i64) -> SegmentFiles {
+    SegmentFiles { id: replica.id, base, version: replica.files.version() }
 }
 
 fn segment_bases(replica: &Replica) -> Vec<i64> {

@@ -3,6 +3,7 @@
 pub mod api;
 pub mod boot;
 pub mod call;
+pub mod cleaner;
 pub mod connection;
 pub mod controller;
 pub mod core;

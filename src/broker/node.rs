@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use super::boot::{self, Found};
 use super::call::Caller;
+use super::cleaner::CleanerConfig;
 use super::connection;
 use super::controller::ControllerShell;
 use super::core::{Core, Settings, Wants, serve_bus};
@@ -210,6 +211,9 @@ async fn begin_shard(
     shard.check_retention_every(Duration::from_millis(node.config.retention_check_interval_ms));
     let every = Duration::from_millis(node.config.producer_id_expiration_check_ms);
     shard.expire_producers(node.config.producer_id_expiration_ms, every);
+    if node.config.cleaner {
+        shard.start_cleaner(CleanerConfig::of(&node.config, reactor.cores()));
+    }
     Ok(shard)
 }
 

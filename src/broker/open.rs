@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::cleaner;
 use super::log_dir::LogDir;
 use super::messages::PartitionId;
 use super::producer_state::Rebuild;
@@ -120,6 +121,7 @@ impl<'a> Opener<'a> {
 
     /// Opens it.
     pub async fn open(&self) -> Result<Opened, OpenError> {
+        let cleaned = self.settle_compaction().await?;
         let (found, snapshots) = self.look().await?;
         if found.is_empty() {
             self.refuse_loss(0, "the folder holds no segment")?;
@@ -175,11 +177,21 @@ impl<'a> Opener<'a> {
             });
         }
         let start = segments[0].base_offset;
-        let log = Log::new(segments, start, next_offset, epochs, self.request.config.clone());
         for path in self.doomed.take() {
             remove_if_there(self.log_dir, &path).await?;
         }
+        let mut log = Log::new(segments, start, next_offset, epochs, self.request.config.clone());
+        log.cleaned_up_to(cleaned);
         Ok(Opened { log, files, scanned: bytes, producers, snapshot })
+    }
+
+    /// Does what is left of a compaction. Says how far the log was cleaned.
+    async fn settle_compaction(&self) -> Result<i64, OpenError> {
+        match cleaner::settle(self.log_dir, &self.request.dir).await {
+            Ok(cleaned) => cleaned.map_err(OpenError::Damaged),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
+            Err(error) => Err(error.into()),
+        }
     }
 
     async fn begin_rebuild(&self, snapshots: BTreeMap<i64, u64>, found: &[Found]) -> io::Result<Rebuild<'a>> {
@@ -313,7 +325,10 @@ impl<'a> Opener<'a> {
             if resumes_at.is_some_and(|offset| !rebuild.knows_before(offset)) {
                 rebuild.read_again(&file, found.base_offset, index.last_position()).await?;
             }
-            let mut scan = Scan::resume(found.base_offset, index, self.request.mark, interval);
+            // A segment behind which another follows was durable whole, and compaction may have taken the batch out
+            // that ended at the mark.
+            let mark = self.request.mark.filter(|_| is_last);
+            let mut scan = Scan::resume(found.base_offset, index, mark, interval);
             let end = self.feed(&mut scan, &file, found.size, rebuild).await?;
             if scan.position() == found.size {
                 return Ok(Scanned { file, scan, size: found.size, end, closed });

@@ -14,9 +14,20 @@ use crate::log::index::{self, OffsetEntry};
 use crate::reactor::sync::Bell;
 use crate::reactor::{Chunk, ChunkSlice, File, Reactor, Share};
 
+/// A segment's files, as long as they are these: compaction puts others in their place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct SegmentFiles {
+    /// The partition.
+    pub id: PartitionId,
+    /// The segment's base offset.
+    pub base: i64,
+    /// Which of the files that it had one after the other.
+    pub version: u32,
+}
+
 /// A window of a segment's file.
-type Window = (PartitionId, i64, u64);
-type CachedIndex = ((PartitionId, i64), Rc<Vec<OffsetEntry>>);
+type Window = (SegmentFiles, u64);
+type CachedIndex = (SegmentFiles, Rc<Vec<OffsetEntry>>);
 
 /// What was read from files lately. One per core.
 pub struct ReadCache {
@@ -45,15 +56,14 @@ impl ReadCache {
     /// window. At least one.
     pub async fn read(
         &self,
-        id: PartitionId,
-        segment: i64,
+        segment: SegmentFiles,
         file: &File,
         position: u64,
         end: u64,
     ) -> io::Result<ChunkSlice> {
         assert!(position < end, "a read has something to read");
         let first = position - position % WINDOW;
-        let key = (id, segment, first);
+        let key = (segment, first);
         let from = (position - first) as usize;
         let to = (end - first).min(WINDOW) as usize;
         loop {
@@ -77,9 +87,9 @@ impl ReadCache {
     }
 
     /// Whether the window is cached up to `end`, or being read.
-    pub fn has(&self, id: PartitionId, segment: i64, position: u64, end: u64) -> bool {
+    pub fn has(&self, segment: SegmentFiles, position: u64, end: u64) -> bool {
         let first = position - position % WINDOW;
-        let key = (id, segment, first);
+        let key = (segment, first);
         let to = (end - first).min(WINDOW) as usize;
         self.reading.borrow().contains_key(&key) || self.windows.borrow().get(&key, to).is_some()
     }
@@ -89,7 +99,7 @@ impl ReadCache {
         self.reading.borrow_mut().insert(key, bell.clone());
         let _done = Reading { cache: self, key, bell };
         let chunk = self.chunk(to.next_multiple_of(BLOCK)).await;
-        let chunk = file.read_at(chunk, key.2).await?;
+        let chunk = file.read_at(chunk, key.1).await?;
         // What lies past the stable end was read too, but may still change: it is cut off.
         let len = chunk.len().min(to);
         let slice = chunk.slice(0..len);
@@ -111,13 +121,7 @@ impl ReadCache {
     }
 
     /// The offset index of a finished segment, from its file.
-    pub async fn index(
-        &self,
-        id: PartitionId,
-        segment: i64,
-        path: &std::path::Path,
-    ) -> io::Result<Rc<Vec<OffsetEntry>>> {
-        let key = (id, segment);
+    pub async fn index(&self, key: SegmentFiles, path: &std::path::Path) -> io::Result<Rc<Vec<OffsetEntry>>> {
         let known = self.indexes.borrow().iter().find(|(k, _)| *k == key).map(|(_, index)| index.clone());
         if let Some(index) = known {
             return Ok(index);
@@ -232,7 +236,8 @@ mod tests {
     const MIB: usize = 1 << 20;
 
     fn window(number: u64) -> Window {
-        (PartitionId { topic: Uuid::ZERO, partition: 0 }, 0, number * WINDOW)
+        let id = PartitionId { topic: Uuid::ZERO, partition: 0 };
+        (SegmentFiles { id, base: 0, version: 0 }, number * WINDOW)
     }
 
     /// Reads a window as the cache does; says whether it had to be read from disk.

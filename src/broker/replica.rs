@@ -10,6 +10,7 @@ use super::produce::Pending;
 use super::watch::Watch;
 use crate::log::growth::Growth;
 use crate::partition::Partition;
+use crate::reactor::sync::Bell;
 use crate::reactor::{File, Nanos};
 use crate::wire::error::ErrorCode;
 
@@ -27,6 +28,55 @@ pub struct Replica {
     pub state: RefCell<State>,
     /// Set once it is being deleted; what is under way then comes to nothing.
     pub gone: Cell<bool>,
+    /// Whether compaction has failed on it.
+    pub unfit_to_clean: Cell<bool>,
+    /// Tells who reads finished segments that their files were exchanged.
+    pub files: Exchange,
+}
+
+/// Tells who reads finished segments when others have taken their place: files and what is known of them do not
+/// change in one moment.
+#[derive(Default)]
+pub struct Exchange {
+    /// Odd while files are being exchanged.
+    version: Cell<u32>,
+    /// Rung when they have been.
+    done: Bell,
+}
+
+impl Exchange {
+    /// What the files are at the moment. Who has read from them asks [`Exchange::is`] whether they still are.
+    pub fn version(&self) -> u32 {
+        self.version.get()
+    }
+
+    /// Whether the files are those of this version, and were all the time since.
+    pub fn is(&self, version: u32) -> bool {
+        version.is_multiple_of(2) && self.version.get() == version
+    }
+
+    /// Resolves when no exchange is under way.
+    pub async fn settled(&self) {
+        loop {
+            let done = self.done.notified();
+            if self.version.get().is_multiple_of(2) {
+                return;
+            }
+            done.await;
+        }
+    }
+
+    /// From here on, until [`Exchange::end`], nobody trusts what he reads.
+    pub fn begin(&self) {
+        assert!(self.version.get().is_multiple_of(2), "one exchange at a time");
+        self.version.set(self.version.get() + 1);
+    }
+
+    /// The files and what is known of them agree again.
+    pub fn end(&self) {
+        self.version.set(self.version.get() + 1);
+        self.done.ring();
+    }
 }
 
 /// What a replica is at the moment.
@@ -57,6 +107,8 @@ pub struct Online {
     pub upkeep: bool,
     /// The offset of the producers' newest snapshot on disk, 0 for none.
     pub snapshot: i64,
+    /// Whether it is being compacted: nobody else touches its finished segments then.
+    pub cleaning: bool,
     /// Whether retention is to be looked at: at the start, and each `log.retention.check.interval.ms`.
     pub check_retention: bool,
 }

@@ -11,6 +11,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::call::Responder;
+use super::cleaner::CleanerConfig;
 use super::flush::Rounds;
 use super::kept_memory::KeptMemory;
 use super::log_dir::SharedLogDir;
@@ -71,6 +72,8 @@ pub struct Shard {
     pub(super) producer_room: ProducerRoom,
     /// `producer.id.expiration.ms` and `producer.id.expiration.check.interval.ms`
     pub(super) producer_expiry: Cell<(i64, Duration)>,
+    /// How logs are compacted, if they are.
+    pub(super) cleaner: Cell<Option<CleanerConfig>>,
     /// Answers what only the controller's core can.
     commands: RefCell<Option<CommandHandler>>,
 }
@@ -100,6 +103,7 @@ impl Shard {
             retention_check: Cell::new(RETENTION_CHECK),
             producer_room: ProducerRoom::default(),
             producer_expiry: Cell::new(PRODUCER_EXPIRY),
+            cleaner: Cell::new(None),
             commands: RefCell::new(None),
         })
     }
@@ -235,6 +239,12 @@ impl Shard {
     /// Sets after how many milliseconds of silence a producer is forgotten, and how often that is looked for.
     pub fn expire_producers(&self, after_ms: i64, every: Duration) {
         self.producer_expiry.set((after_ms, every));
+    }
+
+    /// Compacts logs from now on, beside everything else.
+    pub fn start_cleaner(self: &Rc<Shard>, config: CleanerConfig) {
+        self.cleaner.set(Some(config));
+        self.reactor.spawn(Class::Background, self.clone().clean_logs());
     }
 
     /// Whether the node is stopping.

@@ -106,7 +106,7 @@ impl Shard {
                 }
             }
         }
-        let due = replica.online(|online| std::mem::take(&mut online.check_retention));
+        let due = replica.online(|o| !o.cleaning && std::mem::take(&mut o.check_retention));
         if due == Some(true)
             && let Err(error) = self.expire(&replica).await
             && !replica.is_missed(&error)

@@ -8,6 +8,8 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
+use super::compact::plan::{Candidate, SegmentBounds};
+use super::compact::{Compaction, Plan};
 use super::epochs::Epochs;
 use super::index::SegmentIndex;
 use super::segment::BatchPlace;
@@ -18,7 +20,7 @@ use crate::wire::batch::front::{self, Front};
 use crate::wire::batch::{BatchHeader, HEADER};
 
 /// What of a topic's configuration the log goes by.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct LogConfig {
     /// `segment.bytes`
     pub segment_bytes: u64,
@@ -36,6 +38,8 @@ pub struct LogConfig {
     pub delete: bool,
     /// `file.delete.delay.ms`
     pub delete_delay_ms: u64,
+    /// How it is compacted, where `cleanup.policy` has `compact` in it.
+    pub compaction: Option<Compaction>,
 }
 
 impl Default for LogConfig {
@@ -49,6 +53,7 @@ impl Default for LogConfig {
             retention_bytes: -1,
             delete: true,
             delete_delay_ms: 60_000,
+            compaction: None,
         }
     }
 }
@@ -176,6 +181,17 @@ pub struct Log {
     stable_offset: i64,
     epochs: Epochs,
     config: LogConfig,
+    /// Below this offset it was compacted.
+    first_dirty: i64,
+}
+
+/// What must be read of a segment before it is known whether a log is to be cleaned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unknown {
+    /// The timestamp of its first batch.
+    FirstTimestamp(i64),
+    /// Its largest timestamp.
+    MaxTimestamp(i64),
 }
 
 impl Log {
@@ -191,7 +207,8 @@ impl Log {
         let last = segments.values().next_back().expect("a log has a segment");
         assert!(last.tail.is_some() && last.index.is_some(), "the last segment is to be appended to");
         assert!(last.base_offset <= next_offset && start_offset <= next_offset);
-        Log { segments, start_offset, next_offset, stable_offset: next_offset, epochs, config }
+        let (stable_offset, first_dirty) = (next_offset, start_offset);
+        Log { segments, start_offset, next_offset, stable_offset, epochs, config, first_dirty }
     }
 
     /// The first offset that consumers may read.
@@ -435,13 +452,14 @@ impl Log {
     pub fn is_overdue(&self, now_ms: i64) -> bool {
         let active = self.active();
         let oldest = active.rolls_from.unwrap_or(active.created_ms);
-        let expired = self.config.retention_ms >= 0
+        let expired = self.config.delete
+            && self.config.retention_ms >= 0
             && active
                 .max_timestamp()
                 .is_some_and(|latest| latest >= 0 && now_ms - latest > self.config.retention_ms);
         active.size > 0
             && active.stable == active.size
-            && self.config.delete
+            && (self.config.delete || self.config.compaction.is_some())
             && (expired || now_ms - oldest > self.config.segment_ms)
     }
 
@@ -469,6 +487,68 @@ impl Log {
             expired.push(segment.base_offset);
         }
         Ok(expired)
+    }
+
+    /// Below this offset the log was compacted.
+    pub fn first_dirty(&self) -> i64 {
+        self.first_dirty
+    }
+
+    /// Notes how far the log was compacted.
+    pub fn cleaned_up_to(&mut self, offset: i64) {
+        self.first_dirty = offset;
+    }
+
+    /// Whether and how the log is to be compacted. `Err` names what must be learnt of a segment first.
+    pub fn cleaning_plan(&self, now_ms: i64) -> Result<Option<Plan>, Unknown> {
+        let Some(rules) = &self.config.compaction else { return Ok(None) };
+        let ends = self.segments.keys().skip(1);
+        let mut candidates = Vec::new();
+        for (segment, end_offset) in self.segments.values().zip(ends) {
+            if !segment.is_finished() {
+                break;
+            }
+            let base_offset = segment.base_offset;
+            let needs_first = rules.max_lag_ms < i64::MAX && *end_offset > self.first_dirty;
+            let first = match segment.rolls_from {
+                None if needs_first && segment.size > 0 => return Err(Unknown::FirstTimestamp(base_offset)),
+                first => first.unwrap_or(-1),
+            };
+            let latest = match segment.max_timestamp() {
+                None if rules.min_lag_ms > 0 => return Err(Unknown::MaxTimestamp(base_offset)),
+                latest => latest.unwrap_or(-1),
+            };
+            let (end_offset, size) = (*end_offset, segment.size);
+            candidates.push(Candidate { base_offset, end_offset, size, times: (first, latest) });
+        }
+        let bounds = SegmentBounds {
+            bytes: self.config.segment_bytes,
+            index_bytes: self.config.segment_index_bytes,
+            index_interval_bytes: self.config.index_interval_bytes,
+        };
+        Ok(rules.plan(&candidates, self.first_dirty, now_ms, bounds))
+    }
+
+    /// Remembers what the file told.
+    pub fn learn_first_timestamp(&mut self, segment: i64, timestamp: i64) {
+        if let Some(segment) = self.segments.get_mut(&segment) {
+            segment.rolls_from = Some(timestamp);
+        }
+    }
+
+    /// One segment, at the first of these base offsets, has taken the place of all of them.
+    pub fn exchange(&mut self, bases: &[i64], size: u64, max_timestamp: i64) {
+        let first = bases[0];
+        for base in bases {
+            let segment = self.segments.remove(base).expect("what was compacted is still there");
+            assert!(segment.is_finished(), "only finished segments are compacted");
+            if *base == first {
+                let rolls_from = segment.rolls_from;
+                let max_timestamp = Some(max_timestamp);
+                let segment = Segment { max_timestamp, rolls_from, ..Segment::finished(first, size) };
+                self.segments.insert(first, segment);
+            }
+        }
     }
 
     /// Forgets segments, the oldest ones; the log then starts at the next.

@@ -23,5 +23,5 @@ pub mod segment;
 pub mod snapshot;
 pub mod tail;
 
-pub use log::{Log, LogConfig, ReadPlan, RoundPart, Segment, Target};
+pub use log::{Log, LogConfig, ReadPlan, RoundPart, Segment, Target, Unknown};
 pub use marks::PartitionId;

@@ -13,6 +13,7 @@ mod alone;
 mod bench;
 #[path = "../support/mod.rs"]
 mod broker;
+mod compaction;
 mod configs;
 mod full_disk;
 mod records;

@@ -1,4 +1,4 @@
-//! Batches whose topic wants another compression than their producer chose.
+//! Batches whose topic wants another compression than their producer chose, or wants each record to have a key.
 //!
 //! With `compression.type=producer`, the default, a batch costs one look at the topic's settings. Any other batch is
 //! made anew on the core of the connection before it is ordered, one batch of a core at a time and in small steps,
@@ -26,7 +26,14 @@ pub struct Workbench {
     /// One at a time, for the codecs need memory too.
     turn: Semaphore,
     /// What topics have that do not say, by the image of this version.
-    default: RefCell<(i64, CompressionType)>,
+    default: RefCell<(i64, Defaults)>,
+}
+
+/// What topics have that do not say.
+#[derive(Clone, Copy)]
+struct Defaults {
+    compression: CompressionType,
+    compact: bool,
 }
 
 impl Workbench {
@@ -35,7 +42,10 @@ impl Workbench {
         Workbench {
             memory: Memory::new(RECOMPRESSED_BYTES),
             turn: Semaphore::new(1),
-            default: RefCell::new((i64::MIN, CompressionType::Producer)),
+            default: RefCell::new((
+                i64::MIN,
+                Defaults { compression: CompressionType::Producer, compact: false },
+            )),
         }
     }
 }
@@ -47,8 +57,10 @@ pub struct Job {
     /// Where its partition is.
     pub place: Place,
     batch: Bytes,
-    to: Compression,
-    level: i32,
+    /// The other compression, and its level; none where the records are only looked at.
+    to: Option<(Compression, i32)>,
+    /// Whether each record must have a key.
+    keys: bool,
     max_bytes: usize,
 }
 
@@ -57,28 +69,33 @@ impl Job {
     pub fn find(core: &Core, image: &Image, topic: &Topic, place: Place, batch: Bytes) -> Result<Job, Bytes> {
         let wanted = match topic.configs.get("compression.type") {
             Some(text) => compression_type(text.trim()),
-            None => default(core, image),
+            None => defaults(core, image).compression,
+        };
+        let keys = match topic.configs.get("cleanup.policy") {
+            Some(policy) => policy.split(',').any(|policy| policy.trim() == "compact"),
+            None => defaults(core, image).compact,
         };
         let to = match wanted {
-            CompressionType::Producer => return Err(batch),
-            CompressionType::Uncompressed => Compression::None,
-            CompressionType::Gzip => Compression::Gzip,
-            CompressionType::Snappy => Compression::Snappy,
-            CompressionType::Lz4 => Compression::Lz4,
-            CompressionType::Zstd => Compression::Zstd,
+            CompressionType::Producer => None,
+            CompressionType::Uncompressed => Some(Compression::None),
+            CompressionType::Gzip => Some(Compression::Gzip),
+            CompressionType::Snappy => Some(Compression::Snappy),
+            CompressionType::Lz4 => Some(Compression::Lz4),
+            CompressionType::Zstd => Some(Compression::Zstd),
         };
-        if Batch::first(&batch).is_ok_and(|batch| batch.compression() == Ok(to)) {
+        let to = to.filter(|to| !Batch::first(&batch).is_ok_and(|batch| batch.compression() == Ok(*to)));
+        if to.is_none() && !keys {
             return Err(batch);
         }
         let layers = image.broker_layers(core.settings.node_id, &core.config.layers);
         let replicas = topic.partitions.get(&0).map_or(1, |partition| partition.replicas.len());
         let config = TopicConfig::resolve(&topic.configs, &layers, replicas);
-        let level = match to {
-            Compression::Gzip => config.compression_gzip_level,
-            Compression::Zstd => config.compression_zstd_level,
-            _ => 0,
-        };
-        Ok(Job { answer: 0, place, batch, to, level, max_bytes: config.max_message_bytes as usize })
+        let to = to.map(|to| match to {
+            Compression::Gzip => (to, config.compression_gzip_level),
+            Compression::Zstd => (to, config.compression_zstd_level),
+            _ => (to, 0),
+        });
+        Ok(Job { answer: 0, place, batch, to, keys, max_bytes: config.max_message_bytes as usize })
     }
 
     /// The same, for a batch whose answer stands there in the request.
@@ -88,19 +105,22 @@ impl Job {
 
     /// About how much the result takes; it may be more.
     fn estimate(&self) -> usize {
+        if self.to.is_none() {
+            return 0;
+        }
         let is_plain = Batch::first(&self.batch).is_ok_and(|b| b.compression() == Ok(Compression::None));
         let grown = if is_plain { self.batch.len() + 1024 } else { self.batch.len().saturating_mul(4) };
         grown.min(self.max_bytes)
     }
 }
 
-/// What topics have that do not say.
-fn default(core: &Core, image: &Image) -> CompressionType {
+fn defaults(core: &Core, image: &Image) -> Defaults {
     let mut known = core.recompress.default.borrow_mut();
     if known.0 != image.version() {
         let layers = image.broker_layers(core.settings.node_id, &core.config.layers);
-        let none = Overrides::new();
-        *known = (image.version(), TopicConfig::resolve(&none, &layers, 1).compression_type);
+        let config = TopicConfig::resolve(&Overrides::new(), &layers, 1);
+        let (compression, compact) = (config.compression_type, config.cleanup_policy.compact);
+        *known = (image.version(), Defaults { compression, compact });
     }
     known.1
 }
@@ -120,7 +140,7 @@ pub async fn work(
         let turn = bench.turn.acquire(1).await;
         let mut made = make(core, &job).await;
         drop(turn);
-        if let Ok(batch) = &made {
+        if let (Ok(batch), Some(_)) = (&made, &job.to) {
             // Who holds some must not wait for more.
             let more = batch.len().saturating_sub(left);
             match bench.memory.try_take(more) {
@@ -150,10 +170,17 @@ async fn make(core: &Core, job: &Job) -> Result<Bytes, (ErrorCode, String)> {
         error => (error.error_code(), error.to_string()),
     };
     let batch = Batch::first(&job.batch).map_err(told)?;
-    let mut work = Recompressor::new(&batch, job.to, job.level, limit).map_err(told)?;
+    let mut work = match job.to {
+        Some((to, level)) => Recompressor::new(&batch, to, level, limit),
+        None => Recompressor::looking(&batch),
+    }
+    .map_err(told)?;
+    if job.keys {
+        work = work.with_keys();
+    }
     loop {
         if let Some(made) = work.step().map_err(told)? {
-            return Ok(Bytes::from(made));
+            return Ok(job.to.map_or_else(|| job.batch.clone(), |_| Bytes::from(made)));
         }
         core.reactor.yield_now().await;
     }

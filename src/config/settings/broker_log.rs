@@ -31,20 +31,15 @@ pub(super) const ROWS: &[Setting] = &[
     long("log.cleaner.backoff.ms", "15000")
         .min(0)
         .cluster_wide()
-        .later()
         .doc("How long compaction sleeps when no log needs it."),
     long("log.cleaner.dedupe.buffer.size", "134217728")
         .cluster_wide()
-        .later()
         .doc("Bytes of memory in which compaction remembers keys."),
     long("log.cleaner.delete.retention.ms", "86400000")
         .min(0)
         .cluster_wide()
-        .later()
         .doc("How long the markers of deleted keys stay in compacted topics."),
-    boolean("log.cleaner.enable", "true")
-        .ignored("compaction is never turned off")
-        .doc("Whether compaction runs at all."),
+    boolean("log.cleaner.enable", "true").doc("Whether compaction runs at all."),
     double("log.cleaner.io.buffer.load.factor", "0.9")
         .cluster_wide()
         .ignored(OWN_CLEANER)
@@ -56,22 +51,18 @@ pub(super) const ROWS: &[Setting] = &[
         .doc("Bytes of compaction's read and write buffers."),
     double("log.cleaner.io.max.bytes.per.second", "1.7976931348623157E308")
         .cluster_wide()
-        .later()
         .doc("How many bytes a second compaction reads and writes at most, on average."),
     long("log.cleaner.max.compaction.lag.ms", "9223372036854775807")
         .min(1)
         .cluster_wide()
-        .later()
         .doc("The longest that a record may wait for compaction."),
     double("log.cleaner.min.cleanable.ratio", "0.5")
         .allow(Allowed::Fraction(0.0, 1.0))
         .cluster_wide()
-        .later()
         .doc("The share of a compacted log that must be new before it is compacted again."),
     long("log.cleaner.min.compaction.lag.ms", "0")
         .min(0)
         .cluster_wide()
-        .later()
         .doc("The shortest time that a record stays as it was written."),
     int("log.cleaner.threads", "1").min(0).cluster_wide().ignored(OWN_CLEANER).doc("Threads for compaction."),
     list("log.cleanup.policy", "delete")

@@ -46,7 +46,6 @@ pub(super) const ROWS: &[Setting] = &[
     long("delete.retention.ms", "86400000")
         .min(0)
         .from(&[same("log.cleaner.delete.retention.ms")])
-        .later()
         .doc(
             "How long the marker of a deleted key stays in a compacted topic. A consumer that reads from the \
              start has this long to reach the end, or it may miss deletions.",
@@ -109,7 +108,6 @@ pub(super) const ROWS: &[Setting] = &[
     long("max.compaction.lag.ms", "9223372036854775807")
         .min(1)
         .from(&[same("log.cleaner.max.compaction.lag.ms")])
-        .later()
         .doc("The longest that a record of a compacted topic may wait for compaction."),
     int("max.message.bytes", "1048588")
         .min(0)
@@ -133,7 +131,6 @@ pub(super) const ROWS: &[Setting] = &[
     double("min.cleanable.dirty.ratio", "0.5")
         .allow(Allowed::Fraction(0.0, 1.0))
         .from(&[same("log.cleaner.min.cleanable.ratio")])
-        .later()
         .doc(
             "The share of a compacted log that must be new since the last compaction before it is compacted \
              again.",
@@ -141,7 +138,6 @@ pub(super) const ROWS: &[Setting] = &[
     long("min.compaction.lag.ms", "0")
         .min(0)
         .from(&[same("log.cleaner.min.compaction.lag.ms")])
-        .later()
         .doc("The shortest time that a record stays as it was written before compaction may remove it."),
     int("min.insync.replicas", "1")
         .min(1)

@@ -122,13 +122,21 @@ mod tests {
     #[test]
     fn the_last_record_of_each_key_stays_with_its_offset_and_time() {
         for compression in Compression::ALL {
-            let bytes =
-                batch(10, &[("a", Some("1")), ("b", Some("2")), ("a", Some("3")), ("c", Some("4"))], compression);
+            let bytes = batch(
+                10,
+                &[("a", Some("1")), ("b", Some("2")), ("a", Some("3")), ("c", Some("4"))],
+                compression,
+            );
             let kept = apply(&bytes, &map(&[("a", 12), ("b", 20), ("c", 13)]), 30, 5000, false);
             let Kept::Part(part) = kept else { panic!("{kept:?}") };
             assert_eq!(seen(&part), [(12, 1002, "a".into()), (13, 1003, "c".into())]);
-            let (before, after) = (Batch::first(&bytes).unwrap().header(), Batch::first(&part).unwrap().header());
-            assert_eq!((after.base_offset, after.last_offset_delta), (10, 3), "the offsets of the batch stay");
+            let (before, after) =
+                (Batch::first(&bytes).unwrap().header(), Batch::first(&part).unwrap().header());
+            assert_eq!(
+                (after.base_offset, after.last_offset_delta),
+                (10, 3),
+                "the offsets of the batch stay"
+            );
             assert_eq!((after.producer_id, after.base_sequence), (before.producer_id, before.base_sequence));
             assert_eq!((after.leader_epoch, after.attributes), (before.leader_epoch, before.attributes));
             assert_eq!((after.base_timestamp, after.max_timestamp), (1000, 1003));

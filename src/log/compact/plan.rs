@@ -92,9 +92,9 @@ impl Compaction {
             return None;
         }
         let ratio = dirty_bytes as f64 / (clean_bytes + dirty_bytes) as f64;
-        let overdue = dirty.iter().any(|segment| {
-            segment.times.0 >= 0 && now_ms.saturating_sub(segment.times.0) > self.max_lag_ms
-        });
+        let overdue = dirty
+            .iter()
+            .any(|segment| segment.times.0 >= 0 && now_ms.saturating_sub(segment.times.0) > self.max_lag_ms);
         if ratio <= self.min_dirty_ratio && !overdue {
             return None;
         }
@@ -130,7 +130,8 @@ fn group(segments: &[Candidate], bounds: SegmentBounds) -> Vec<Vec<i64>> {
 mod tests {
     use super::*;
 
-    const BOUNDS: SegmentBounds = SegmentBounds { bytes: 1000, index_bytes: 1 << 20, index_interval_bytes: 100 };
+    const BOUNDS: SegmentBounds =
+        SegmentBounds { bytes: 1000, index_bytes: 1 << 20, index_interval_bytes: 100 };
 
     fn segments(sizes: &[u64]) -> Vec<Candidate> {
         let candidate = |(i, size): (usize, &u64)| Candidate {

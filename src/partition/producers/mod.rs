@@ -207,6 +207,15 @@ impl Producers {
         Ok(Sequence::Next)
     }
 
+    /// Whether this is the last batch of its producer: by it the next one is judged after a restart.
+    pub fn is_last(&self, header: &BatchHeader) -> bool {
+        let last_offset = header.base_offset + i64::from(header.last_offset_delta);
+        self.places.get(&header.producer_id).is_some_and(|place| {
+            let known = &self.entries[*place as usize];
+            known.last.last_offset == last_offset
+        })
+    }
+
     /// Notes a batch that was appended at the header's base offset, now or, where the log is scanned, some time.
     pub fn append(&mut self, header: &BatchHeader, now_ms: i64) {
         if header.producer_id < 0 {

@@ -123,21 +123,30 @@ pub(super) async fn read(
     offset: i64,
     max: usize,
 ) -> Result<Vec<(i64, Entry)>, ErrorCode> {
+    let (bytes, high_watermark) = fetch(shard, id, offset, max).await?;
+    let batches = read_batches(&bytes, offset, high_watermark);
+    assert!(
+        !batches.is_empty() || offset == high_watermark,
+        "{id:?}: a fetch gives what there is from offset {offset} on, up to {high_watermark}"
+    );
+    Ok(batches)
+}
+
+/// Fetches, and gives the bytes and the high watermark.
+pub(in crate::sim) async fn fetch(
+    shard: &Rc<Shard>,
+    id: PartitionId,
+    offset: i64,
+    max: usize,
+) -> Result<(Vec<u8>, i64), ErrorCode> {
     let part = FetchPart { id, offset, max_bytes: max, current_leader_epoch: -1, last_fetched_epoch: -1 };
     let call = FetchCall { read_committed: false, max_bytes: max, parts: vec![part] };
     let (completer, answer) = completion();
     shard.handle(ShardRequest::Fetch(call), Responder::Local(completer));
     let ShardReply::Fetch(mut replies) = answer.await else { panic!("a fetch is answered as one") };
     let reply = replies.remove(0);
-    if reply.error != ErrorCode::NONE {
-        return Err(reply.error);
+    match reply.error {
+        ErrorCode::NONE => Ok((reply.records.concat(), reply.high_watermark)),
+        error => Err(error),
     }
-    let bytes = reply.records.concat();
-    let batches = read_batches(&bytes, offset, reply.high_watermark);
-    assert!(
-        !batches.is_empty() || offset == reply.high_watermark,
-        "{id:?}: a fetch gives what there is from offset {offset} on, up to {}",
-        reply.high_watermark
-    );
-    Ok(batches)
 }

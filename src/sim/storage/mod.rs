@@ -20,6 +20,8 @@ mod clients;
 mod damage;
 mod idempotent;
 
+pub(super) use clients::fetch;
+
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::path::Path;

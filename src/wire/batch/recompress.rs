@@ -14,8 +14,8 @@ use crate::wire::error::ErrorCode;
 const STEP: usize = 32 << 10;
 /// Zstandard's window, as a power of two: it bounds what the higher levels take.
 const ZSTD_WINDOW: u32 = 20;
-/// The longest start of a record: length, attributes, timestamp and offset.
-const START: usize = 5 + 1 + 10 + 5;
+/// The longest start of a record: length, attributes, timestamp, offset and the length of the key.
+const START: usize = 5 + 1 + 10 + 5 + 5;
 
 /// Makes a batch anew; see [`Recompressor::step`].
 pub struct Recompressor<'a> {
@@ -49,6 +49,24 @@ impl<'a> Recompressor<'a> {
             left: DECOMPRESSED_MAX,
             piece: vec![0; STEP],
         })
+    }
+
+    /// For a batch that was checked, whose records are to be looked at only: what is made is not of use.
+    pub fn looking(batch: &Batch<'a>) -> Result<Recompressor<'a>, BatchError> {
+        Ok(Recompressor {
+            header: batch.header(),
+            records: compression::reader(batch.compression()?, batch.payload())?,
+            encoder: Encoder::Nothing,
+            scan: Scan::new(&batch.header()),
+            limit: usize::MAX,
+            piece: vec![0; STEP],
+        })
+    }
+
+    /// Takes no record without a key.
+    pub fn with_keys(mut self) -> Recompressor<'a> {
+        self.scan.keys = true;
+        self
     }
 
     /// Goes on for a while; gives the batch when it is made.
@@ -97,12 +115,14 @@ struct Scan {
     start: Vec<u8>,
     /// Bytes of the record at hand that are still to pass.
     skip: usize,
+    /// Whether each record must have a key.
+    keys: bool,
 }
 
 impl Scan {
     fn new(header: &BatchHeader) -> Scan {
         let (count, base_timestamp) = (header.count, header.base_timestamp);
-        Scan { count, base_timestamp, seen: 0, max_timestamp: -1, start: Vec::new(), skip: 0 }
+        Scan { count, base_timestamp, seen: 0, max_timestamp: -1, start: Vec::new(), skip: 0, keys: false }
     }
 
     fn take(&mut self, mut bytes: &[u8]) -> Result<(), BatchError> {
@@ -149,6 +169,9 @@ impl Scan {
         if body - rest.len() > len {
             return Err(bad("a record is shorter than its fields"));
         }
+        if self.keys && varint(&mut rest).is_none_or(|len| len < 0) {
+            return Err(bad("a compacted topic takes no record without a key"));
+        }
         if offset != i64::from(self.seen) {
             return Err(bad("the records' offsets do not follow one another"));
         }
@@ -187,9 +210,14 @@ fn bad(what: &'static str) -> BatchError {
 
 /// A compression under way.
 enum Encoder {
+    /// What is written is not kept.
+    Nothing,
     None(Vec<u8>),
     Gzip(Box<flate2::write::GzEncoder<Vec<u8>>>),
-    Snappy { out: Vec<u8>, block: Vec<u8> },
+    Snappy {
+        out: Vec<u8>,
+        block: Vec<u8>,
+    },
     Lz4(Box<lz4_flex::frame::FrameEncoder<Vec<u8>>>),
     Zstd(zstd::stream::write::Encoder<'static, Vec<u8>>),
 }
@@ -217,6 +245,7 @@ impl Encoder {
 
     fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
         match self {
+            Encoder::Nothing => {}
             Encoder::None(out) => out.extend_from_slice(bytes),
             Encoder::Gzip(encoder) => encoder.write_all(bytes)?,
             Encoder::Lz4(encoder) => encoder.write_all(bytes)?,
@@ -234,6 +263,7 @@ impl Encoder {
 
     fn len(&self) -> usize {
         match self {
+            Encoder::Nothing => 0,
             Encoder::None(out) | Encoder::Snappy { out, .. } => out.len(),
             Encoder::Gzip(encoder) => encoder.get_ref().len(),
             Encoder::Lz4(encoder) => encoder.get_ref().len(),
@@ -243,6 +273,7 @@ impl Encoder {
 
     fn finish(self) -> io::Result<Vec<u8>> {
         Ok(match self {
+            Encoder::Nothing => Vec::new(),
             Encoder::None(out) => out,
             Encoder::Gzip(encoder) => encoder.finish()?,
             Encoder::Lz4(encoder) => encoder.finish()?,
@@ -276,6 +307,31 @@ mod tests {
         loop {
             if let Some(made) = work.step()? {
                 return Ok(made);
+            }
+        }
+    }
+
+    #[test]
+    fn a_record_without_a_key_is_found_in_every_compression() {
+        for compression in Compression::ALL {
+            for keyless in [None, Some(0), Some(1), Some(299)] {
+                let mut builder = BatchBuilder::new().compression(compression);
+                for n in 0..300 {
+                    let key: &[u8] =
+                        if n % 2 == 0 { b"" } else { b"a key that is longer than what is looked at" };
+                    let key = (keyless != Some(n)).then_some(key);
+                    builder.append(n, key, None, &[]);
+                }
+                let bytes = builder.build().unwrap();
+                let mut look = Recompressor::looking(&Batch::first(&bytes).unwrap()).unwrap().with_keys();
+                let seen = loop {
+                    match look.step() {
+                        Ok(None) => {}
+                        Ok(Some(_)) => break None,
+                        Err(why) => break Some(why.error_code()),
+                    }
+                };
+                assert_eq!(seen, keyless.map(|_| ErrorCode::INVALID_RECORD), "{compression:?} {keyless:?}");
             }
         }
     }

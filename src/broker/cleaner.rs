@@ -1,0 +1,515 @@
+//! Compaction at work: one log at a time on each core, the dirtiest first, beside everything else.
+//!
+//! What is kept and why is decided in [`compact`](crate::log::compact). Here files are read and written, a little at
+//! a time, and exchanged.
+
+use std::io;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::log_dir::LogDir;
+use super::open::remove_if_there;
+use super::replica::Replica;
+use super::shard::Shard;
+use crate::config::BrokerConfig;
+use crate::limits::BLOCK;
+use crate::log::compact::checkpoint::{CLEANED, Checkpoint, NAME};
+use crate::log::compact::filter::{Kept, Rules};
+use crate::log::compact::offset_map::OffsetMap;
+use crate::log::compact::{Compaction, Plan};
+use crate::log::index::SegmentIndex;
+use crate::log::segment::{self, BatchPlace, Kind};
+use crate::log::{LogConfig, Unknown};
+use crate::reactor::{File, Nanos, Share};
+use crate::wire::batch::{Batch, front};
+
+/// Bytes that are read or written at once.
+const PIECE: usize = 128 << 10;
+const BLOCK64: u64 = BLOCK as u64;
+/// How long the cleaner waits when there is nothing to clean, at least.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// What the broker's configuration says of compaction.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct CleanerConfig {
+    /// Bytes that the table of keys may take on this core.
+    pub table_bytes: usize,
+    /// Bytes that this core may read and write a second.
+    pub bytes_per_second: f64,
+    /// `log.cleaner.backoff.ms`
+    pub backoff: Duration,
+}
+
+impl CleanerConfig {
+    /// A core's part of what the broker's configuration gives to all.
+    pub fn of(config: &BrokerConfig, cores: usize) -> CleanerConfig {
+        CleanerConfig {
+            table_bytes: config.cleaner_dedupe_bytes / cores,
+            bytes_per_second: config.cleaner_bytes_per_second / cores as f64,
+            backoff: Duration::from_millis(config.cleaner_backoff_ms),
+        }
+    }
+}
+
+/// Why a cleaning ends before its end.
+enum Stopped {
+    /// The disk said no.
+    Io(io::Error),
+    /// The partition is going, or the node.
+    Going,
+    /// The log cannot be cleaned; the text says why.
+    Unfit(String),
+}
+
+impl From<io::Error> for Stopped {
+    fn from(error: io::Error) -> Self {
+        Stopped::Io(error)
+    }
+}
+
+impl Shard {
+    /// Cleans logs until the node stops.
+    pub(super) async fn clean_logs(self: Rc<Shard>) {
+        let Some(config) = self.cleaner.get() else { return };
+        while !self.is_stopping() && !self.log_dir.has_failed() {
+            let Some((replica, plan)) = self.dirtiest_log().await else {
+                self.reactor.sleep(config.backoff.max(PAUSE)).await;
+                continue;
+            };
+            let permit = self.upkeep.acquire(1).await;
+            if self.is_stopping() {
+                return;
+            }
+            replica.online(|online| online.cleaning = true);
+            let cleaned = Cleaning::new(&self, &replica, config).run(&plan).await;
+            replica.online(|online| online.cleaning = false);
+            drop(permit);
+            match cleaned {
+                Ok(()) | Err(Stopped::Going) => {}
+                Err(Stopped::Io(error)) if replica.is_missed(&error) => {}
+                Err(Stopped::Io(error)) if error.kind() == io::ErrorKind::StorageFull => {
+                    self.reactor.sleep(config.backoff.max(PAUSE)).await;
+                }
+                Err(Stopped::Io(error)) => {
+                    return self.fail(&format!("{}: it could not be compacted", replica.name()), &error);
+                }
+                Err(Stopped::Unfit(why)) => {
+                    tracing::error!(
+                        "{}: it is not compacted any more until the broker starts again: {why}",
+                        replica.name()
+                    );
+                    replica.unfit_to_clean.set(true);
+                }
+            }
+        }
+    }
+
+    /// The log of which the largest part is dirty, among those that are worth cleaning.
+    async fn dirtiest_log(self: &Rc<Shard>) -> Option<(Rc<Replica>, Plan)> {
+        let mut dirtiest: Option<(Rc<Replica>, Plan)> = None;
+        for (i, replica) in self.replicas().into_iter().enumerate() {
+            if i % 64 == 63 {
+                self.reactor.yield_now().await;
+            }
+            if replica.unfit_to_clean.get() {
+                continue;
+            }
+            let Some(plan) = self.cleaning_plan(&replica).await else { continue };
+            if dirtiest.as_ref().is_none_or(|(_, dirtier)| plan.ratio > dirtier.ratio) {
+                dirtiest = Some((replica, plan));
+            }
+        }
+        dirtiest
+    }
+
+    async fn cleaning_plan(self: &Rc<Shard>, replica: &Rc<Replica>) -> Option<Plan> {
+        let now_ms = self.reactor.wall_clock_ms();
+        loop {
+            // Retention that is at work on its segments goes first.
+            let plan =
+                replica.online(|online| (!online.upkeep).then(|| online.partition.log.cleaning_plan(now_ms)));
+            match plan.flatten()? {
+                Ok(plan) => return plan,
+                Err(Unknown::MaxTimestamp(base)) => drop(self.max_timestamp(replica, base).await.ok()?),
+                Err(Unknown::FirstTimestamp(base)) => {
+                    let timestamp = self.first_timestamp(replica, base).await.ok()?;
+                    replica.online(|online| online.partition.log.learn_first_timestamp(base, timestamp));
+                }
+            }
+        }
+    }
+
+    async fn first_timestamp(self: &Rc<Shard>, replica: &Rc<Replica>, base: i64) -> io::Result<i64> {
+        let file = self.segment_file(replica, base).await?;
+        let chunk = self.reactor.pool().chunk(Share::Background, BLOCK).await;
+        let chunk = file.read_at(chunk, 0).await?;
+        Ok(front::peek(&chunk).map_or(-1, |(header, _)| header.max_timestamp))
+    }
+}
+
+/// One log, while it is being cleaned.
+struct Cleaning<'a> {
+    shard: &'a Rc<Shard>,
+    replica: &'a Rc<Replica>,
+    config: CleanerConfig,
+    began: Nanos,
+    /// Bytes read and written so far.
+    bytes: u64,
+}
+
+impl<'a> Cleaning<'a> {
+    fn new(shard: &'a Rc<Shard>, replica: &'a Rc<Replica>, config: CleanerConfig) -> Self {
+        Cleaning { shard, replica, config, began: shard.reactor.now(), bytes: 0 }
+    }
+
+    async fn run(mut self, plan: &Plan) -> Result<(), Stopped> {
+        let (rules, before) = {
+            let rules = self.online(|online| {
+                let log = &online.partition.log;
+                (log.config().clone(), log.size())
+            })?;
+            (rules.0, rules.1)
+        };
+        let Some(compaction) = rules.compaction.clone() else { return Err(Stopped::Going) };
+        let (table, end) = self.note_keys(plan).await?;
+        let first_dirty = plan.dirty.start;
+        for group in plan.groups.iter().filter(|group| group[0] < end) {
+            let pass = Pass { table: &table, end, config: &rules, compaction: &compaction };
+            self.clean_group(group, first_dirty, &pass).await?;
+        }
+        self.online(|online| online.partition.log.cleaned_up_to(end))?;
+        self.write_checkpoint(end, Vec::new()).await?;
+        let after = self.online(|online| online.partition.log.size())?;
+        tracing::info!(
+            "{}: compacted up to offset {end}: {before} bytes became {after}, {} keys",
+            self.replica.name(),
+            table.len()
+        );
+        Ok(())
+    }
+
+    /// Reads what is dirty, and notes where each key is last. Gives up where the table is full; says up to which
+    /// offset it knows all.
+    async fn note_keys(&mut self, plan: &Plan) -> Result<(OffsetMap, i64), Stopped> {
+        let Range { start, end } = plan.dirty;
+        let random = || self.shard.reactor.random();
+        let most_keys = usize::try_from(end - start).unwrap_or(usize::MAX);
+        let mut table = OffsetMap::new((random(), random()), most_keys, self.config.table_bytes);
+        for (base, size) in self.segments(start..end)? {
+            let mut reader = self.reader(base, size).await?;
+            while let Some((range, _)) = reader.next(self).await? {
+                let batch = Batch::first(&reader.bytes[range]).map_err(|why| reader.unfit(&why))?;
+                batch.check().map_err(|why| reader.unfit(&why))?;
+                if batch.is_transactional() && !batch.is_control() {
+                    return Err(reader.unfit(&"it holds records of transactions"));
+                }
+                if batch.is_control() || batch.last_offset() < start {
+                    continue;
+                }
+                let records =
+                    batch.open(crate::limits::DECOMPRESSED_MAX).map_err(|why| reader.unfit(&why))?;
+                for record in records.iter() {
+                    let record = record.map_err(|why| reader.unfit(&why))?;
+                    let Some(key) = record.key.filter(|_| record.offset >= start) else { continue };
+                    if !table.put(key, record.offset) {
+                        return match record.offset > start {
+                            true => Ok((table, record.offset)),
+                            false => Err(reader.unfit(&"log.cleaner.dedupe.buffer.size is too small")),
+                        };
+                    }
+                }
+            }
+        }
+        Ok((table, end))
+    }
+
+    /// Writes what stays of a group of segments as one, and puts that in their place.
+    async fn clean_group(&mut self, group: &[i64], first_dirty: i64, pass: &Pass<'_>) -> Result<(), Stopped> {
+        let base = group[0];
+        let mut writer = Writer::create(self, base).await?;
+        let mut changed = group.len() > 1;
+        let last = *group.last().expect("a group has a segment");
+        for (segment, size) in self.segments(base..last + 1)? {
+            let mut reader = self.reader(segment, size).await?;
+            while let Some((range, position)) = reader.next(self).await? {
+                let bytes = &reader.bytes[range];
+                let batch = Batch::first(bytes).map_err(|why| reader.unfit(&why))?;
+                batch.check().map_err(|why| reader.unfit(&why))?;
+                let header = batch.header();
+                let is_last = segment == last && position + bytes.len() as u64 == size
+                    || self.online(|online| online.partition.producers.is_last(&header))?;
+                let rules = Rules {
+                    last: pass.table,
+                    end: pass.end,
+                    now_ms: self.shard.reactor.wall_clock_ms(),
+                    delete_retention_ms: pass.compaction.delete_retention_ms,
+                };
+                match rules.apply(&batch, is_last).map_err(|why| reader.unfit(&why))? {
+                    Kept::Whole => writer.push(self, bytes, pass.config).await?,
+                    Kept::Part(part) => {
+                        changed = true;
+                        writer.push(self, &part, pass.config).await?;
+                    }
+                    Kept::Nothing => changed = true,
+                }
+            }
+        }
+        if !changed {
+            return Ok(remove_if_there(&self.shard.log_dir, &writer.path).await?);
+        }
+        let written = writer.finish(self).await?;
+        self.exchange(group, first_dirty, written).await
+    }
+
+    /// Puts what was written in the place of the group.
+    async fn exchange(&mut self, group: &[i64], first_dirty: i64, written: Written) -> Result<(), Stopped> {
+        self.still_wanted()?;
+        self.write_checkpoint(first_dirty, group.to_vec()).await?;
+        let (replica, log_dir) = (self.replica, &self.shard.log_dir);
+        replica.files.begin();
+        let exchanged = exchange_files(log_dir, &replica.dir, group).await;
+        if exchanged.is_ok() {
+            replica.online(|online| {
+                online.partition.log.exchange(group, written.size, written.max_timestamp);
+            });
+        }
+        replica.files.end();
+        exchanged?;
+        self.write_checkpoint(first_dirty, Vec::new()).await
+    }
+
+    async fn write_checkpoint(&self, first_dirty: i64, exchange: Vec<i64>) -> Result<(), Stopped> {
+        let checkpoint = Checkpoint { first_dirty, exchange };
+        Ok(self.shard.log_dir.disk.replace(&self.replica.dir.join(NAME), checkpoint.encode()).await?)
+    }
+
+    /// The segments that hold these offsets, with their sizes.
+    fn segments(&self, offsets: Range<i64>) -> Result<Vec<(i64, u64)>, Stopped> {
+        self.online(|online| {
+            let all: Vec<_> = online.partition.log.segments().map(|s| (s.base_offset, s.size())).collect();
+            let ends = all.iter().skip(1).map(|(base, _)| *base).chain([i64::MAX]);
+            let within =
+                all.iter().zip(ends).filter(|((base, _), end)| *base < offsets.end && *end > offsets.start);
+            within.map(|(segment, _)| *segment).collect()
+        })
+    }
+
+    fn online<T>(&self, f: impl FnOnce(&mut super::replica::Online) -> T) -> Result<T, Stopped> {
+        self.still_wanted()?;
+        self.replica.online(f).ok_or(Stopped::Going)
+    }
+
+    fn still_wanted(&self) -> Result<(), Stopped> {
+        match self.shard.is_stopping() || self.replica.gone.get() || self.shard.log_dir.has_failed() {
+            true => Err(Stopped::Going),
+            false => Ok(()),
+        }
+    }
+
+    async fn reader(&self, base: i64, size: u64) -> io::Result<Reader> {
+        let file = self.shard.segment_file(self.replica, base).await?;
+        let path = segment::file(&self.replica.dir, base, Kind::Log);
+        Ok(Reader { file, path, size, bytes: Vec::new(), used: 0, position: 0 })
+    }
+
+    /// Counts bytes, lets others run, and waits where there were too many.
+    async fn pace(&mut self, bytes: usize) -> Result<(), Stopped> {
+        self.still_wanted()?;
+        self.bytes += bytes as u64;
+        let due = self.bytes as f64 / self.config.bytes_per_second;
+        let passed = self.shard.reactor.now().since(self.began).as_secs_f64();
+        match Duration::try_from_secs_f64(due - passed) {
+            Ok(wait) if wait > Duration::from_millis(1) => self.shard.reactor.sleep(wait.min(PAUSE)).await,
+            _ => self.shard.reactor.yield_now().await,
+        }
+        Ok(())
+    }
+}
+
+/// What one cleaning goes by.
+struct Pass<'a> {
+    table: &'a OffsetMap,
+    end: i64,
+    config: &'a LogConfig,
+    compaction: &'a Compaction,
+}
+
+/// Reads the batches of one segment, in order.
+struct Reader {
+    file: File,
+    path: PathBuf,
+    size: u64,
+    /// What was read and not yet used begins at `used`.
+    bytes: Vec<u8>,
+    used: usize,
+    /// Where in the file what is used next begins.
+    position: u64,
+}
+
+impl Reader {
+    /// The next batch, as a range of `bytes`, and where it begins in the file.
+    async fn next(&mut self, cleaning: &mut Cleaning<'_>) -> Result<Option<(Range<usize>, u64)>, Stopped> {
+        let size = loop {
+            let there = &self.bytes[self.used..];
+            let left = self.size - self.position;
+            if left == 0 {
+                return Ok(None);
+            }
+            match Batch::peek_len(there) {
+                Ok(size) if size <= there.len() => break size,
+                Ok(size) if size as u64 > left => return Err(self.unfit(&"the last batch is cut")),
+                Err(why) if there.len() as u64 >= left => return Err(self.unfit(&why)),
+                // A batch whose head is there and wrong does not become right by what follows.
+                Err(why) if there.len() >= crate::wire::batch::HEADER => return Err(self.unfit(&why)),
+                _ => self.read_more(cleaning).await?,
+            }
+        };
+        let (position, from) = (self.position, self.used);
+        self.position += size as u64;
+        self.used += size;
+        Ok(Some((from..from + size, position)))
+    }
+
+    async fn read_more(&mut self, cleaning: &mut Cleaning<'_>) -> Result<(), Stopped> {
+        self.bytes.drain(..self.used);
+        self.used = 0;
+        let at = self.position + self.bytes.len() as u64;
+        let skip = (at % BLOCK64) as usize;
+        let len = PIECE.min((self.size - at) as usize + skip).max(1);
+        let chunk = cleaning.shard.reactor.pool().chunk(Share::Background, len).await;
+        let chunk = self.file.read_at(chunk, at - skip as u64).await?;
+        let more = chunk.get(skip..).unwrap_or_default();
+        let more = &more[..more.len().min((self.size - at) as usize)];
+        if more.is_empty() {
+            return Err(self.unfit(&"the file ends before the segment does"));
+        }
+        let count = more.len();
+        self.bytes.extend_from_slice(more);
+        drop(chunk);
+        cleaning.pace(count).await
+    }
+
+    fn unfit(&self, why: &dyn std::fmt::Display) -> Stopped {
+        Stopped::Unfit(format!("{} at position {}: {why}", self.path.display(), self.position))
+    }
+}
+
+/// A segment that was written, durably, under the names that it has before the exchange.
+struct Written {
+    size: u64,
+    max_timestamp: i64,
+}
+
+/// Writes a segment beside those that it will take the place of.
+struct Writer {
+    base: i64,
+    path: PathBuf,
+    file: File,
+    /// What is not yet written; begins at a block.
+    bytes: Vec<u8>,
+    written: u64,
+    index: SegmentIndex,
+}
+
+impl Writer {
+    async fn create(cleaning: &Cleaning<'_>, base: i64) -> io::Result<Writer> {
+        let path = cleaned(&cleaning.replica.dir, base, Kind::Log);
+        let file = cleaning.shard.log_dir.disk.open(&path, true).await?;
+        file.truncate(0).await?;
+        Ok(Writer { base, path, file, bytes: Vec::new(), written: 0, index: SegmentIndex::default() })
+    }
+
+    async fn push(
+        &mut self,
+        cleaning: &mut Cleaning<'_>,
+        batch: &[u8],
+        config: &LogConfig,
+    ) -> Result<(), Stopped> {
+        let (header, _) = front::peek(batch).expect("it was looked at before");
+        let position = self.written + self.bytes.len() as u64;
+        let place = BatchPlace::new(&header, position, batch.len() as u64);
+        self.index.on_batch(self.base, &place, config.index_interval_bytes);
+        self.bytes.extend_from_slice(batch);
+        while self.bytes.len() >= PIECE {
+            self.write(cleaning, PIECE).await?;
+        }
+        Ok(())
+    }
+
+    async fn write(&mut self, cleaning: &mut Cleaning<'_>, count: usize) -> Result<(), Stopped> {
+        let mut chunk = cleaning.shard.reactor.pool().chunk(Share::Background, PIECE).await;
+        chunk.append(&self.bytes[..count]);
+        chunk.pad_to(BLOCK);
+        self.file.write_at(chunk.freeze(), self.written).await?;
+        self.bytes.drain(..count);
+        self.written += count as u64;
+        cleaning.pace(count).await
+    }
+
+    async fn finish(mut self, cleaning: &mut Cleaning<'_>) -> Result<Written, Stopped> {
+        let left = self.bytes.len();
+        if left > 0 {
+            self.write(cleaning, left).await?;
+        }
+        self.file.truncate(self.written).await?;
+        self.file.flush().await?;
+        let (disk, dir) = (&cleaning.shard.log_dir.disk, &cleaning.replica.dir);
+        let max_timestamp = self.index.max_timestamp();
+        disk.replace(&cleaned(dir, self.base, Kind::TimeIndex), self.index.time_file()).await?;
+        disk.replace(&cleaned(dir, self.base, Kind::Index), self.index.offset_file()).await?;
+        disk.sync_dir(dir).await?;
+        Ok(Written { size: self.written, max_timestamp })
+    }
+}
+
+fn cleaned(dir: &Path, base: i64, kind: Kind) -> PathBuf {
+    let mut path = segment::file(dir, base, kind).into_os_string();
+    path.push(CLEANED);
+    path.into()
+}
+
+/// Puts the files of one segment in the place of all of these. Done again after a crash, it does what is left.
+async fn exchange_files(log_dir: &LogDir, dir: &Path, bases: &[i64]) -> io::Result<()> {
+    for kind in [Kind::Log, Kind::TimeIndex, Kind::Index] {
+        let renamed =
+            log_dir.disk.rename(&cleaned(dir, bases[0], kind), &segment::file(dir, bases[0], kind)).await;
+        match renamed {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    for base in &bases[1..] {
+        for kind in [Kind::Index, Kind::TimeIndex, Kind::TxnIndex, Kind::Snapshot, Kind::Log] {
+            remove_if_there(log_dir, &segment::file(dir, *base, kind)).await?;
+        }
+    }
+    log_dir.disk.sync_dir(dir).await
+}
+
+/// Does what is left of an exchange that a crash cut short, and removes what never came to one. Says how far the log
+/// was cleaned; the error, what is wrong with the checkpoint.
+pub async fn settle(log_dir: &LogDir, dir: &Path) -> io::Result<Result<i64, String>> {
+    let path = dir.join(NAME);
+    let checkpoint = match log_dir.disk.read(&path).await {
+        Ok(bytes) => match Checkpoint::decode(&bytes) {
+            Ok(checkpoint) => checkpoint,
+            Err(why) => return Ok(Err(format!("{}: {why}", path.display()))),
+        },
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Checkpoint::default(),
+        Err(error) => return Err(error),
+    };
+    if !checkpoint.exchange.is_empty() {
+        exchange_files(log_dir, dir, &checkpoint.exchange).await?;
+        let settled = Checkpoint { exchange: Vec::new(), ..checkpoint };
+        log_dir.disk.replace(&path, settled.encode()).await?;
+        return Ok(Ok(settled.first_dirty));
+    }
+    for entry in log_dir.disk.list(dir).await? {
+        if entry.name.ends_with(CLEANED) {
+            remove_if_there(log_dir, &dir.join(&entry.name)).await?;
+        }
+    }
+    Ok(Ok(checkpoint.first_dirty))
+}
