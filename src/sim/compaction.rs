@@ -84,8 +84,8 @@ struct Known {
     told: BTreeMap<i64, Record>,
     /// What was sent, by number.
     sent: BTreeMap<u64, Record>,
-    /// When somebody was first told of a tombstone in this life, by the wall clock.
-    told_at: BTreeMap<i64, i64>,
+    /// When each was sent in this life, by the wall clock.
+    sent_at: BTreeMap<u64, i64>,
 }
 
 struct Run {
@@ -180,6 +180,10 @@ impl Run {
                 *self.rng.borrow_mut().pick(&[IoKind::Write, IoKind::Flush, IoKind::Metadata, IoKind::Read]);
             self.world.disk(self.node).fail_nth(kind, 1 + self.draw(200));
         }
+        if self.draw(3) == 0 {
+            self.run_into_an_exchange(&shard);
+            return self.die(CrashKind::Power);
+        }
         let span = *self.rng.borrow_mut().pick(&[50_000, 2_000_000, 6_000_000]);
         self.world.run_for(Duration::from_micros(self.draw(span)));
         if shard.log_dir.has_failed() {
@@ -194,6 +198,18 @@ impl Run {
             assert!(ended.is_ok() || troubled, "seed {}: no stop: {ended:?}", self.world.seed());
         }
         self.die(if self.draw(3) == 0 { CrashKind::Process } else { CrashKind::Power });
+    }
+
+    /// Runs until files are being exchanged, and a moment longer.
+    fn run_into_an_exchange(&self, shard: &Shard) {
+        let is_under_way = || shard.replica(self.id).is_some_and(|r| !r.files.version().is_multiple_of(2));
+        for _ in 0..40_000 {
+            self.world.run_for(Duration::from_micros(100));
+            if is_under_way() {
+                break;
+            }
+        }
+        self.world.run_for(Duration::from_micros(self.draw(600)));
     }
 
     fn die(&self, kind: CrashKind) {
@@ -225,7 +241,9 @@ impl Run {
                 let time = reactor.wall_clock_ms();
                 builder.append(time, Some(&[record.key]), value, &[(&name, None)]);
                 records.push(record);
-                self.known.borrow_mut().sent.insert(number, record);
+                let mut known = self.known.borrow_mut();
+                known.sent.insert(number, record);
+                known.sent_at.insert(number, time);
             }
             let batch = Bytes::from(builder.build().expect("a batch can be built"));
             let (completer, answer) = completion();
@@ -236,7 +254,7 @@ impl Run {
             let ShardReply::Produce(replies) = answer.await else { panic!("a produce is answered as one") };
             if replies[0].error == ErrorCode::NONE {
                 for (offset, record) in (replies[0].base_offset..).zip(records) {
-                    self.tell(&reactor, offset, record);
+                    self.tell(offset, record);
                 }
                 self.report.borrow_mut().acknowledged += 1;
             }
@@ -245,10 +263,8 @@ impl Run {
     }
 
     /// Somebody is told of a record.
-    fn tell(&self, reactor: &Reactor, offset: i64, record: Record) {
-        let mut known = self.known.borrow_mut();
-        known.told_at.entry(offset).or_insert_with(|| reactor.wall_clock_ms());
-        let before = known.told.insert(offset, record);
+    fn tell(&self, offset: i64, record: Record) {
+        let before = self.known.borrow_mut().told.insert(offset, record);
         assert!(before.is_none_or(|before| before == record), "seed {}: offset {offset}", self.world.seed());
     }
 
@@ -258,7 +274,7 @@ impl Run {
             let latest = self.latest();
             let Some(found) = self.read_all(&reactor, &shard).await else { return };
             for (offset, record) in &found {
-                self.tell(&reactor, *offset, *record);
+                self.tell(*offset, *record);
             }
             self.expect_latest(&reactor, &latest, &found);
             self.report.borrow_mut().read_whole += 1;
@@ -290,8 +306,8 @@ impl Run {
             let before = found.range(..offset).find(|(_, before)| before.key == *key);
             assert!(before.is_none(), "seed {seed}: {record:?} at {offset} is gone, and {before:?} is there");
             let stays = self.log.compaction.as_ref().map_or(0, |rules| rules.delete_retention_ms);
-            let told_at = self.known.borrow().told_at.get(offset).copied();
-            let age = told_at.map_or(i64::MAX, |told_at| reactor.wall_clock_ms() - told_at);
+            let sent_at = self.known.borrow().sent_at.get(&record.number).copied();
+            let age = sent_at.map_or(i64::MAX, |sent_at| reactor.wall_clock_ms() - sent_at);
             assert!(age >= stays, "seed {seed}: {record:?} is gone after {age} of {stays} ms");
         }
     }
@@ -352,7 +368,7 @@ impl Run {
         let refusal = || shard.replica(self.id).map(|replica| replica.refusal());
         let found = found.unwrap_or_else(|| panic!("seed {seed}: it does not serve: {:?}", refusal()));
         // Another life may have another clock.
-        self.known.borrow_mut().told_at.clear();
+        self.known.borrow_mut().sent_at.clear();
         self.expect_latest(reactor, &self.latest(), &found);
         let mut known = self.known.borrow_mut();
         for (offset, record) in &found {
