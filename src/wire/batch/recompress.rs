@@ -53,14 +53,8 @@ impl<'a> Recompressor<'a> {
 
     /// For a batch that was checked, whose records are to be looked at only: what is made is not of use.
     pub fn looking(batch: &Batch<'a>) -> Result<Recompressor<'a>, BatchError> {
-        Ok(Recompressor {
-            header: batch.header(),
-            records: compression::reader(batch.compression()?, batch.payload())?,
-            encoder: Encoder::Nothing,
-            scan: Scan::new(&batch.header()),
-            limit: usize::MAX,
-            piece: vec![0; STEP],
-        })
+        let made = Recompressor::new(batch, Compression::None, 0, usize::MAX)?;
+        Ok(Recompressor { encoder: Encoder::Nothing, ..made })
     }
 
     /// Takes no record without a key.
