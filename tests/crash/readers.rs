@@ -6,6 +6,8 @@ use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
+use ottla::command::client::Connection;
+use ottla::wire::schema::{ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::Message;
@@ -56,6 +58,18 @@ pub fn all(address: &str, ledger: &Ledger) -> Logs {
     logs
 }
 
+/// Where a log starts, by the broker's own word; none where it does not say.
+fn earliest(address: &str, topic: &str, partition_index: i32) -> Option<i64> {
+    const EARLIEST: i64 = -2;
+    let partition = ListOffsetsPartition { partition_index, current_leader_epoch: -1, timestamp: EARLIEST };
+    let topic = ListOffsetsTopic { name: topic.to_owned(), partitions: vec![partition] };
+    let request = ListOffsetsRequest { replica_id: -1, topics: vec![topic], ..Default::default() };
+    let mut client = Connection::open(address, PATIENCE).ok()?;
+    let answer = client.call(&request).ok()?;
+    let partition = &answer.topics[0].partitions[0];
+    (!partition.error_code.is_error()).then_some(partition.offset)
+}
+
 /// Looks at what was acknowledged shortly before.
 pub struct Looker {
     address: String,
@@ -75,10 +89,19 @@ impl Looker {
         let ends: Vec<_> = ends.iter().filter(|(place, _)| topics.contains_key(&place.topic)).collect();
         for (place, end) in &ends {
             let (topic, partition) = (&topics[&place.topic], place.partition);
-            let ask = || self.consumer.fetch_watermarks(topic, partition, Duration::from_secs(1));
+            // librdkafka asks for start and end in two requests; where the first times out and the second does not, it
+            // gives the one answer for both.
+            let ask = || match self.consumer.fetch_watermarks(topic, partition, Duration::from_secs(1)) {
+                Ok((low, high)) if low == high && **end > 0 => {
+                    let start = earliest(&self.address, topic, partition);
+                    assert!(start.is_none_or(|start| start == 0), "{topic}-{partition} starts at {start:?}");
+                    Err(format!("start and end are {low}"))
+                }
+                told => told.map_err(|error| error.to_string()),
+            };
             let (start, found) = until_done(ask);
             assert!(found >= **end, "{topic}-{partition} ends at {found}, and {end} was acknowledged");
-            assert_eq!(start, 0, "{topic}-{partition}");
+            assert_eq!(start, 0, "{topic}-{partition}, which ends at {found}, at least at {end}");
         }
         if ends.is_empty() {
             return;
