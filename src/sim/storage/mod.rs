@@ -237,7 +237,7 @@ impl Run {
         if self.draw(8) == 0 {
             return self.die();
         }
-        if self.even.is_some() && self.draw(2) == 0 {
+        if self.even.is_some() && self.draw(3) == 0 {
             return self.struck(&reactor, &shard);
         }
         let pace = self.pace();
@@ -259,6 +259,10 @@ impl Run {
             if self.disk().is_writing() {
                 break;
             }
+        }
+        // Before the write has landed, or just after.
+        if self.draw(2) == 0 {
+            self.run_for_micros(1_000);
         }
         self.lose_power();
     }
