@@ -165,13 +165,22 @@ impl Run {
     pub(super) fn damage_snapshot(&self) {
         let disk = self.disk();
         let is_snapshot = |path: &PathBuf| path.extension().is_some_and(|kind| kind == "snapshot");
-        let files = disk.files(View::Current).into_iter();
-        let snapshots: Vec<_> = files.filter(|(path, len)| is_snapshot(path) && *len > 0).collect();
+        let files = disk.files(View::Current);
+        let snapshots: Vec<_> =
+            files.iter().filter(|(path, len)| is_snapshot(path) && *len > 0).cloned().collect();
         if disk.is_read_only() || snapshots.is_empty() {
             return;
         }
         let (path, len) = self.rng.borrow_mut().pick(&snapshots).clone();
-        let is_spared = |(other, _): &(PathBuf, u64)| other.parent() == path.parent() && *other < path;
+        // An older one tells enough if no batch behind it was deleted.
+        let is_log = |other: &&PathBuf| {
+            other.parent() == path.parent() && other.extension().is_some_and(|kind| kind == "log")
+        };
+        let start = files.iter().map(|(path, _)| path).filter(is_log).min().map(|log| log.with_extension(""));
+        let is_spared = |(other, _): &(PathBuf, u64)| {
+            let reaches = start.as_ref().is_some_and(|start| other.with_extension("") >= *start);
+            other.parent() == path.parent() && *other < path && reaches
+        };
         let first = path.with_file_name("00000000000000000000.log");
         if !snapshots.iter().any(is_spared) && disk.content(&first, View::Current).is_err() {
             return;
