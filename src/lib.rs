@@ -6,7 +6,7 @@
 //! - [`broker`]: a node: its start and stop, connections, one file for each API, shards, the disk's rounds.
 //! - [`controller`]: commands to records to images of the cluster. Pure.
 //! - [`partition`]: a log with a role: what may be appended, watermarks, what may be read. Pure.
-//! - [`log`]: one partition's log: segments, tail, indexes, recovery, retention. Pure.
+//! - [`log`]: one partition's log: segments, tail, indexes, recovery, retention, compaction. Pure.
 //! - [`config`]: the table of all settings, the broker's file, the per-core profiles. Pure.
 //! - [`wire`]: Kafka's bytes: messages, record batches, the records of the metadata log. Pure.
 //! - [`reactor`]: the one seam to the machine, and its simulated twin.

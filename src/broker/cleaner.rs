@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use super::log_dir::LogDir;
 use super::open::remove_if_there;
-use super::replica::Replica;
+use super::replica::{Online, Replica};
 use super::shard::Shard;
 use crate::config::BrokerConfig;
 use crate::limits::BLOCK;
@@ -57,6 +57,8 @@ impl CleanerConfig {
 enum Stopped {
     /// The disk said no.
     Io(io::Error),
+    /// The disk said no while files were being exchanged: what is there is neither the old nor the new.
+    Torn(io::Error),
     /// The partition is going, or the node.
     Going,
     /// The log cannot be cleaned; the text says why.
@@ -74,7 +76,7 @@ impl Shard {
     pub(super) async fn clean_logs(self: Rc<Shard>) {
         let Some(config) = self.cleaner.get() else { return };
         while !self.is_stopping() && !self.log_dir.has_failed() {
-            let Some((replica, plan)) = self.dirtiest_log().await else {
+            let Some((replica, _)) = self.dirtiest_log().await else {
                 self.reactor.sleep(config.backoff.max(PAUSE)).await;
                 continue;
             };
@@ -82,7 +84,19 @@ impl Shard {
             if self.is_stopping() {
                 return;
             }
-            replica.online(|online| online.cleaning = true);
+            // Retention may have been at work meanwhile, or still is: the plan is made anew as the log is claimed.
+            let now_ms = self.reactor.wall_clock_ms();
+            let claim = |online: &mut Online| {
+                let plan =
+                    online.partition.log.cleaning_plan(now_ms).ok().flatten().filter(|_| !online.upkeep);
+                online.cleaning = plan.is_some();
+                plan
+            };
+            let Some(plan) = replica.online(claim).flatten() else {
+                drop(permit);
+                self.reactor.sleep(PAUSE).await;
+                continue;
+            };
             let cleaned = Cleaning::new(&self, &replica, config).run(&plan).await;
             replica.online(|online| online.cleaning = false);
             drop(permit);
@@ -92,7 +106,8 @@ impl Shard {
                 Err(Stopped::Io(error)) if error.kind() == io::ErrorKind::StorageFull => {
                     self.reactor.sleep(config.backoff.max(PAUSE)).await;
                 }
-                Err(Stopped::Io(error)) => {
+                Err(Stopped::Torn(error)) if replica.is_missed(&error) => {}
+                Err(Stopped::Io(error) | Stopped::Torn(error)) => {
                     return self.fail(&format!("{}: it could not be compacted", replica.name()), &error);
                 }
                 Err(Stopped::Unfit(why)) => {
@@ -165,14 +180,14 @@ impl<'a> Cleaning<'a> {
     }
 
     async fn run(mut self, plan: &Plan) -> Result<(), Stopped> {
-        let (rules, before) = {
-            let rules = self.online(|online| {
-                let log = &online.partition.log;
-                (log.config().clone(), log.size())
-            })?;
-            (rules.0, rules.1)
-        };
+        let (rules, before) = self.online(|online| {
+            let log = &online.partition.log;
+            (log.config().clone(), log.size())
+        })?;
         let Some(compaction) = rules.compaction.clone() else { return Err(Stopped::Going) };
+        // An exchange that is over must not be done again with what is written from here on: an earlier cleaning may
+        // not have been able to say that it was over.
+        self.write_checkpoint(plan.dirty.start, Vec::new()).await?;
         let (table, end) = self.note_keys(plan).await?;
         let first_dirty = plan.dirty.start;
         for group in plan.groups.iter().filter(|group| group[0] < end) {
@@ -276,7 +291,7 @@ impl<'a> Cleaning<'a> {
             });
         }
         replica.files.end();
-        exchanged?;
+        exchanged.map_err(Stopped::Torn)?;
         self.write_checkpoint(first_dirty, Vec::new()).await
     }
 
@@ -296,7 +311,7 @@ impl<'a> Cleaning<'a> {
         })
     }
 
-    fn online<T>(&self, f: impl FnOnce(&mut super::replica::Online) -> T) -> Result<T, Stopped> {
+    fn online<T>(&self, f: impl FnOnce(&mut Online) -> T) -> Result<T, Stopped> {
         self.still_wanted()?;
         self.replica.online(f).ok_or(Stopped::Going)
     }
