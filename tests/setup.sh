@@ -1,6 +1,7 @@
 #!/bin/sh
 # Brings what the tests need beside Rust: a C toolchain for librdkafka and zstd, kcat, and Java with Maven for the
-# comparisons with stock Kafka. As root on Debian or Ubuntu it installs what is missing; else it says what to run.
+# comparisons with stock Kafka; what makes and checks ext4 and XFS for the power cuts. As root on Debian or Ubuntu it
+# installs what is missing; else it says what to run.
 set -eu
 
 missing=
@@ -13,6 +14,9 @@ need kcat kcat
 need fio fio
 need javac default-jdk-headless
 need mvn maven
+need mkfs.ext4 e2fsprogs
+need mkfs.xfs xfsprogs
+need losetup mount
 missing=$(printf '%s\n' $missing | sort -u | tr '\n' ' ')
 missing=${missing% }
 

@@ -12,58 +12,18 @@
 
 #[path = "../support/mod.rs"]
 mod broker;
-mod churn;
-mod ledger;
+#[path = "../support/load/mod.rs"]
+mod load;
 mod readers;
-mod writers;
 
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread;
-use std::time::{Duration, Instant};
 
 use broker::Broker;
-use churn::Churn;
-use ledger::Ledger;
+use load::churn::Churn;
+use load::ledger::Ledger;
+use load::{Chance, Fail, setting, writers};
 use readers::{Follower, Looker};
-
-/// How long anything may take before the test counts as hanging.
-const PATIENCE: Duration = Duration::from_secs(60);
-
-/// Whether the test has failed, and nobody has to wait for anything any more.
-static FAILED: AtomicBool = AtomicBool::new(false);
-
-/// Waits no longer once the test has failed, or for too long.
-pub fn wait_on(until: Instant, what: impl FnOnce() -> String) {
-    assert!(!FAILED.load(Relaxed), "the test has failed elsewhere");
-    assert!(Instant::now() < until, "{}", what());
-}
-
-/// Numbers that follow from a seed.
-pub struct Chance(u64);
-
-impl Chance {
-    pub fn new(seed: u64) -> Chance {
-        Chance(seed)
-    }
-
-    /// A number below a bound.
-    pub fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ z >> 31) % bound
-    }
-
-    /// A time of so many milliseconds.
-    pub fn millis(&mut self, range: std::ops::Range<u64>) -> Duration {
-        Duration::from_millis(range.start + self.below(range.end - range.start))
-    }
-}
-
-fn setting(name: &str, default: u64) -> u64 {
-    std::env::var(name).map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{name}={text}")))
-}
 
 #[test]
 fn what_was_acknowledged_outlives_every_kill() {
@@ -136,16 +96,5 @@ fn start_again(broker: &mut Broker, chance: &mut Chance, ledger: &Ledger) {
         ledger.killed();
         broker.begin();
         broker.wait();
-    }
-}
-
-/// Tells the other threads when this one fails.
-struct Fail;
-
-impl Drop for Fail {
-    fn drop(&mut self) {
-        if thread::panicking() {
-            FAILED.store(true, Relaxed);
-        }
     }
 }

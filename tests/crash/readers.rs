@@ -6,18 +6,16 @@ use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-use ottla::command::client::Connection;
-use ottla::wire::schema::{ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::Message;
 use rdkafka::{Offset, TopicPartitionList};
 
 use crate::broker::succeeded;
-use crate::churn::until_done;
-use crate::ledger::{Ledger, Logs, Place, Topic};
-use crate::writers::config;
-use crate::{Chance, PATIENCE, wait_on};
+use crate::load::churn::until_done;
+use crate::load::ledger::{Ledger, Logs, Place, Topic};
+use crate::load::writers::config;
+use crate::load::{Chance, PATIENCE, earliest, wait_on};
 
 /// Topics that are there from the beginning to the end.
 fn lasting(ledger: &Ledger) -> Vec<Topic> {
@@ -56,18 +54,6 @@ pub fn all(address: &str, ledger: &Ledger) -> Logs {
         }
     }
     logs
-}
-
-/// Where a log starts, by the broker's own word; none where it does not say.
-fn earliest(address: &str, topic: &str, partition_index: i32) -> Option<i64> {
-    const EARLIEST: i64 = -2;
-    let partition = ListOffsetsPartition { partition_index, current_leader_epoch: -1, timestamp: EARLIEST };
-    let topic = ListOffsetsTopic { name: topic.to_owned(), partitions: vec![partition] };
-    let request = ListOffsetsRequest { replica_id: -1, topics: vec![topic], ..Default::default() };
-    let mut client = Connection::open(address, PATIENCE).ok()?;
-    let answer = client.call(&request).ok()?;
-    let partition = &answer.topics[0].partitions[0];
-    (!partition.error_code.is_error()).then_some(partition.offset)
 }
 
 /// Looks at what was acknowledged shortly before.

@@ -10,9 +10,9 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::Message;
 use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext};
 
-use crate::churn::create;
-use crate::ledger::{Journal, Ledger, Place};
-use crate::{Chance, PATIENCE, wait_on};
+use super::churn::create;
+use super::ledger::{Journal, Ledger, Place};
+use super::{Chance, PATIENCE, wait_on};
 
 /// What every client here is like: it comes back soon after the broker does.
 pub fn config(address: &str) -> ClientConfig {
@@ -70,13 +70,24 @@ pub fn producer(
     config.create_with_context(Acknowledge(journal)).unwrap()
 }
 
-/// Sends a record.
+/// Sends a record; each third has a key.
 pub fn send(producer: &BaseProducer<Acknowledge>, topic: &str, place: Place) {
+    send_with(producer, topic, place, |number| (number % 3 == 0).then(|| "key".to_owned()));
+}
+
+/// Sends a record with the key that its number gets.
+pub fn send_with(
+    producer: &BaseProducer<Acknowledge>,
+    topic: &str,
+    place: Place,
+    key: impl FnOnce(usize) -> Option<String>,
+) {
     let (number, value) = producer.context().0.send(place);
+    let key = key(number);
     let mut record =
         BaseRecord::with_opaque_to(topic, number).partition(place.partition).payload(value.as_str());
-    if number % 3 == 0 {
-        record = record.key("key");
+    if let Some(key) = &key {
+        record = record.key(key.as_str());
     }
     while let Err((error, again)) = producer.send(record) {
         assert_eq!(error.rdkafka_error_code(), Some(RDKafkaErrorCode::QueueFull));
@@ -87,15 +98,17 @@ pub fn send(producer: &BaseProducer<Acknowledge>, topic: &str, place: Place) {
 
 /// A producer and what it does.
 pub struct Writer {
-    journal: Arc<Journal>,
-    producer: BaseProducer<Acknowledge>,
+    pub journal: Arc<Journal>,
+    pub producer: BaseProducer<Acknowledge>,
     /// Where it writes to.
-    topics: Vec<(usize, String, i32)>,
+    pub topics: Vec<(usize, String, i32)>,
     /// How many records may wait for their answer.
-    open: usize,
+    pub open: usize,
     /// How many records it hands over before it pauses.
-    burst: u64,
-    pause: Duration,
+    pub burst: u64,
+    pub pause: Duration,
+    /// How many keys its records have, each in turn; without, a third has one and the same.
+    pub keys: Option<usize>,
 }
 
 impl Writer {
@@ -111,7 +124,13 @@ impl Writer {
                 }
                 let (topic, name, partitions) = &self.topics[chance.below(self.topics.len() as u64) as usize];
                 let partition = chance.below(*partitions as u64) as i32;
-                send(&self.producer, name, Place { topic: *topic, partition });
+                let place = Place { topic: *topic, partition };
+                match self.keys {
+                    None => send(&self.producer, name, place),
+                    Some(keys) => send_with(&self.producer, name, place, |number| {
+                        Some(key(self.journal.number, number, keys))
+                    }),
+                }
             }
             self.producer.poll(self.pause);
         }
@@ -121,6 +140,11 @@ impl Writer {
             self.producer.poll(Duration::from_millis(5));
         }
     }
+}
+
+/// The key of a producer's record.
+pub fn key(journal: usize, number: usize, keys: usize) -> String {
+    format!("{journal} {}", number % keys)
 }
 
 /// The topics that are written to, and who writes to them.
@@ -144,6 +168,7 @@ pub fn all(address: &str, ledger: &Ledger) -> Vec<Writer> {
                 open,
                 burst,
                 pause: Duration::from_millis(pause),
+                keys: None,
             }
         };
     let batches = [("linger.ms", "20"), ("compression.codec", "lz4")];

@@ -1,7 +1,12 @@
 //! What was sent, what was acknowledged, and whether a log holds it.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+/// How many acknowledgements there have been.
+static ACKNOWLEDGED: AtomicU64 = AtomicU64::new(0);
 
 /// A partition of a topic that was written to. A topic made again under the same name is another one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -15,8 +20,19 @@ pub struct Place {
 struct Sent {
     place: Place,
     acknowledged: Option<i64>,
+    acknowledged_at: Option<Instant>,
     /// How often the broker ended while no answer had come.
     unanswered: u32,
+    /// Whether a log was read that did not hold it, so that it must not come back.
+    lost: bool,
+}
+
+/// A record that was sent, and what is known of it.
+#[derive(Clone, Copy, Debug)]
+pub struct Record {
+    pub place: Place,
+    pub acknowledged: Option<i64>,
+    pub lost: bool,
 }
 
 /// All records of one producer, in the order in which they were sent.
@@ -38,17 +54,26 @@ impl Journal {
     /// Notes a record, and gives its number and value.
     pub fn send(&self, place: Place) -> (usize, String) {
         let mut records = self.sent.lock().unwrap();
-        records.all.push(Sent { place, acknowledged: None, unanswered: 0 });
+        records.all.push(Sent {
+            place,
+            acknowledged: None,
+            acknowledged_at: None,
+            unanswered: 0,
+            lost: false,
+        });
         let number = records.all.len() - 1;
         (number, value(self.number, number, self.largest))
     }
 
     /// Notes an acknowledgement.
     pub fn acknowledge(&self, number: usize, partition: i32, offset: i64) {
+        let now = Instant::now();
         let mut records = self.sent.lock().unwrap();
         let sent = &mut records.all[number];
         assert_eq!(sent.place.partition, partition);
         assert_eq!(sent.acknowledged.replace(offset), None, "a record is acknowledged once");
+        sent.acknowledged_at = Some(now);
+        ACKNOWLEDGED.fetch_add(1, Relaxed);
         while records.all.get(records.open).is_some_and(|sent| sent.acknowledged.is_some()) {
             records.open += 1;
         }
@@ -70,7 +95,7 @@ impl Journal {
 
 /// The value of a producer's record: its numbers, and as much more as follows from them.
 fn value(journal: usize, number: usize, largest: u64) -> String {
-    let mut chance = crate::Chance::new((journal as u64) << 40 | number as u64);
+    let mut chance = super::Chance::new((journal as u64) << 40 | number as u64);
     let words = chance.below(largest) / 11;
     let mut value = format!("{journal} {number}");
     (0..words).for_each(|_| value += &format!(" {:010}", chance.below(10_000_000_000)));
@@ -96,6 +121,9 @@ pub struct Topic {
 /// What was read back: the producer and number of each record by its offset. `None` is one that nobody can have
 /// written.
 pub type Logs = BTreeMap<Place, Vec<Option<(usize, usize)>>>;
+
+/// By producer and number: where each record was acknowledged at some moment.
+pub type Noted = Vec<Vec<Option<i64>>>;
 
 impl Ledger {
     pub fn journal(&self, largest: u64) -> Arc<Journal> {
@@ -125,6 +153,44 @@ impl Ledger {
     /// The broker has ended: what has no answer now may be sent again, whether it was taken or not.
     pub fn killed(&self) {
         self.journals.lock().unwrap().iter().for_each(|journal| journal.killed());
+    }
+
+    /// What was acknowledged before a moment.
+    pub fn noted_before(&self, moment: Instant) -> Noted {
+        let at =
+            |sent: &Sent| sent.acknowledged.filter(|_| sent.acknowledged_at.is_none_or(|at| at < moment));
+        let noted =
+            |journal: &Arc<Journal>| journal.sent.lock().unwrap().all.iter().map(at).collect::<Vec<_>>();
+        self.journals.lock().unwrap().iter().map(noted).collect()
+    }
+
+    /// How many acknowledgements there have been, of all ledgers.
+    pub fn acknowledgements() -> u64 {
+        ACKNOWLEDGED.load(Relaxed)
+    }
+
+    /// How many records each producer has sent.
+    pub fn counts(&self) -> Vec<usize> {
+        self.journals.lock().unwrap().iter().map(|journal| journal.sent.lock().unwrap().all.len()).collect()
+    }
+
+    /// All records of all producers, as they are known now.
+    pub fn records(&self) -> Vec<Vec<Record>> {
+        let record =
+            |sent: &Sent| Record { place: sent.place, acknowledged: sent.acknowledged, lost: sent.lost };
+        let records = |journal: &Arc<Journal>| journal.sent.lock().unwrap().all.iter().map(record).collect();
+        self.journals.lock().unwrap().iter().map(records).collect()
+    }
+
+    /// From here on the logs hold this, and what they do not hold is gone for good.
+    pub fn go_on_from(&self, found: &BTreeMap<(usize, usize), i64>) {
+        for journal in self.journals.lock().unwrap().iter() {
+            for (number, sent) in journal.sent.lock().unwrap().all.iter_mut().enumerate() {
+                sent.acknowledged = found.get(&(journal.number, number)).copied();
+                sent.acknowledged_at = None;
+                sent.lost = sent.acknowledged.is_none();
+            }
+        }
     }
 
     /// What was acknowledged at these offsets of a partition and later ones.

@@ -14,12 +14,16 @@ use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
-use crate::ledger::{Journal, Ledger, Place};
-use crate::writers::{config, producer, send};
-use crate::{Chance, PATIENCE, wait_on};
+use super::ledger::{Journal, Ledger, Place};
+use super::writers::{config, producer, send};
+use super::{Chance, PATIENCE, wait_on};
 
 /// How many topics there are at most.
 const TOPICS: usize = 6;
+
+/// Number and partitions of each topic that was acknowledged to be there, none for one that was acknowledged to be gone.
+/// What is under way is not in it.
+pub type Known = BTreeMap<String, Option<(usize, i32)>>;
 
 /// Creates and deletes topics, and knows which have to be there.
 pub struct Churn<'a> {
@@ -27,9 +31,7 @@ pub struct Churn<'a> {
     ledger: &'a Ledger,
     journal: Arc<Journal>,
     chance: Mutex<Chance>,
-    /// The partitions of each topic that was acknowledged to be there, none for one that was acknowledged to be
-    /// gone. What is under way is not in it.
-    known: Mutex<BTreeMap<String, Option<i32>>>,
+    known: Mutex<Known>,
     looker: BaseConsumer,
 }
 
@@ -56,10 +58,10 @@ impl<'a> Churn<'a> {
             }
             let name = name.unwrap_or_else(|| {
                 next += 1;
-                format!("extra-{next}")
+                format!("extra-{}-{next}", self.journal.number)
             });
             let number = self.create(&name, 1 + roll(4) as i32);
-            let partitions = self.known.lock().unwrap()[&name].expect("it was created");
+            let (_, partitions) = self.known.lock().unwrap()[&name].expect("it was created");
             // Another one for each topic: librdkafka goes on with what it knows of one of the same name.
             let producer = producer(&self.address, self.journal.clone(), &[("linger.ms", "2")]);
             for n in 0..roll(30) {
@@ -77,8 +79,9 @@ impl<'a> Churn<'a> {
     fn create(&self, name: &str, partitions: i32) -> usize {
         self.known.lock().unwrap().remove(name);
         create(&self.address, name, partitions, &[]);
-        self.known.lock().unwrap().insert(name.to_string(), Some(partitions));
-        self.ledger.topic(name, partitions)
+        let number = self.ledger.topic(name, partitions);
+        self.known.lock().unwrap().insert(name.to_string(), Some((number, partitions)));
+        number
     }
 
     fn delete(&self, number: usize, name: &str) {
@@ -92,6 +95,14 @@ impl<'a> Churn<'a> {
         self.known.lock().unwrap().insert(name.to_string(), None);
     }
 
+    /// What is known, and something else of the same moment.
+    pub fn moment<T>(&self, of: impl FnOnce() -> T) -> (Known, T) {
+        // While this is held, nothing that is known can begin to change.
+        let known = self.known.lock().unwrap();
+        let other = of();
+        (known.clone(), other)
+    }
+
     /// Whether the topics that were acknowledged are there, and no others that were acknowledged to be gone.
     pub fn check(&self) {
         // While this is held, nothing that is known can begin to change.
@@ -101,7 +112,8 @@ impl<'a> Churn<'a> {
             metadata.topics().iter().map(|topic| (topic.name(), topic.partitions().len() as i32));
         let there: BTreeMap<&str, i32> = partitions.collect();
         for (name, wanted) in known.iter() {
-            assert_eq!(there.get(name.as_str()), wanted.as_ref(), "partitions of {name}");
+            let wanted = wanted.as_ref().map(|(_, partitions)| partitions);
+            assert_eq!(there.get(name.as_str()), wanted, "partitions of {name}");
         }
     }
 }

@@ -1,0 +1,294 @@
+//! Power cuts under a real broker on real file systems.
+//!
+//! A file system (ext4, XFS) lies on a loop device over a file that FUSE serves from memory. So the test sees every
+//! write and every flush that the kernel sends to the disk. A broker works on it, under load. At chosen moments the disk
+//! is frozen: what was flushed stays, and of what was written but not flushed a seed chooses which sectors stay, in any
+//! order, torn writes among them. What a disk would hold then becomes another disk: it is mounted, so that
+//! the file system replays its journal, and a broker starts on it. That one must hold everything that was acknowledged before
+//! the moment, nothing that was not sent before it, no offset twice, no topic that was gone; and it must serve on. Some
+//! of these brokers lose their power too, while they recover or after they have served.
+//!
+//! Short by itself; `OTTLA_CUTS=200` says how many cuts there are on each file system, `OTTLA_CUTS_SEED` chooses the
+//! moments and what stays. (What the kernel and the broker do in the meantime follows from no seed, so a seed that found
+//! something may have to be tried a few times.)
+//!
+//! It takes root, FUSE, loop devices, and the programs that tests/setup.sh installs. As root:
+//!
+//! ```text
+//! OTTLA_CUTS=200 cargo test --test power -- --nocapture
+//! ```
+//!
+//! What cannot be shown here: that a write with FUA flushes nothing but itself. A loop device has no FUA, the kernel
+//! sends a write and a flush in its place, and a flush covers everything.
+
+#![expect(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "the test mounts file systems, and runs brokers and clients as processes and threads"
+)]
+
+#[path = "../support/mod.rs"]
+mod broker;
+mod check;
+mod disk;
+mod fuse;
+mod mounted;
+mod work;
+
+#[path = "../support/load/mod.rs"]
+mod load;
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use broker::{Broker, Folder, free_address};
+use check::{Found, Moment, all_topics};
+use disk::{Disk, Frozen, Image};
+use load::churn::Churn;
+use load::ledger::Ledger;
+use load::{Chance, Fail, setting};
+use mounted::{Kind, Mounted};
+use work::{Pace, Topic};
+
+/// How many moments are chosen in one life of a broker.
+const MOMENTS: u64 = 6;
+/// How many lives in a row work on what the last left.
+const LIVES: u64 = 3;
+
+#[test]
+fn what_was_acknowledged_outlives_power_cuts_on_ext4() {
+    power_cuts(Kind::Ext4);
+}
+
+#[test]
+fn what_was_acknowledged_outlives_power_cuts_on_xfs() {
+    power_cuts(Kind::Xfs);
+}
+
+fn power_cuts(kind: Kind) {
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(|failed| failed.into_inner());
+    mounted::demand();
+    let seed = setting("OTTLA_CUTS_SEED", std::process::id().into());
+    let wanted = setting("OTTLA_CUTS", 10);
+    println!("{kind:?}: OTTLA_CUTS_SEED={seed} chooses the same moments again");
+    let mut run = Run { kind, chance: Chance::new(seed), cuts: 0, wanted, ledger: Ledger::default() };
+    let mut place = None;
+    let mut life = 0;
+    while run.cuts < wanted {
+        if life % LIVES == 0 {
+            (place, run.ledger) = (None, Ledger::default());
+        }
+        place = Some(run.life(life, place));
+        life += 1;
+    }
+    println!("{kind:?}: {} cuts in {life} lives, nothing lost", run.cuts);
+}
+
+/// A broker on a disk.
+struct Node {
+    broker: Broker,
+    mounted: Mounted,
+}
+
+impl Node {
+    /// Begins a broker.
+    fn begin(mounted: Mounted) -> Node {
+        let data = mounted.point().join("data");
+        if !data.exists() {
+            std::fs::create_dir_all(&data).unwrap();
+            std::fs::File::open(mounted.point()).unwrap().sync_all().unwrap();
+        }
+        let (folder, address) = (Folder::new(), free_address());
+        std::os::unix::fs::symlink(&data, folder.0.join("data")).unwrap();
+        let config = folder.0.join("server.properties");
+        std::fs::write(&config, work::PROPERTIES).unwrap();
+        let arguments = ["--config", &config.to_string_lossy(), "--listen", &address].map(str::to_owned);
+        let mut node = Node { broker: Broker::with(folder, address, arguments.to_vec()), mounted };
+        node.broker.begin();
+        node
+    }
+
+    fn begin_on(kind: Kind, image: Image) -> Node {
+        Node::begin(Mounted::of(kind, image))
+    }
+
+    fn address(&self) -> String {
+        self.broker.address.clone()
+    }
+
+    /// Ends the broker, and gives the file system.
+    fn end(self) -> Mounted {
+        let Node { mut broker, mounted } = self;
+        broker.kill();
+        mounted
+    }
+}
+
+/// Waits for a moment in which a cut may hurt, if it comes soon.
+fn await_moment(disk: &Disk, chance: &mut Chance) {
+    let (way, acknowledged) = (chance.below(3), Ledger::acknowledgements());
+    let hurts = || match way {
+        0 => true,
+        1 => disk.is_loose(),
+        _ => Ledger::acknowledgements() != acknowledged,
+    };
+    let until = Instant::now() + Duration::from_millis(100);
+    while !hurts() && Instant::now() < until {
+        thread::sleep(Duration::from_micros(10));
+    }
+}
+
+/// Says what the broker said, where a test fails.
+fn told<T>(node: &Node, call: impl FnOnce() -> T) -> T {
+    struct Tell<'a>(&'a Node);
+    impl Drop for Tell<'_> {
+        fn drop(&mut self) {
+            if thread::panicking() {
+                println!("the broker said:\n{}", self.0.broker.log());
+            }
+        }
+    }
+    let _tell = Tell(node);
+    call()
+}
+
+struct Run {
+    kind: Kind,
+    chance: Chance,
+    cuts: u64,
+    wanted: u64,
+    ledger: Ledger,
+}
+
+impl Run {
+    /// A broker works, and loses its power in several moments, of which each is tried. Gives a broker that goes on after
+    /// the last of them.
+    fn life(&mut self, number: u64, place: Option<(Node, Vec<Topic>)>) -> (Node, Vec<Topic>) {
+        let (node, topics) = place.unwrap_or_else(|| {
+            let mut node = Node::begin(Mounted::new(self.kind));
+            node.broker.wait();
+            let topics = work::topics(&node.address(), &self.ledger);
+            (node, topics)
+        });
+        let pace = [Pace::Busy, Pace::Quiet, Pace::Busy, Pace::Lonely][self.chance.below(4) as usize];
+        let moments = self.work(&node, &topics, pace);
+        let counts = node.mounted.disk.counts();
+        println!(
+            "{:?}, life {number}, {pace:?}: {} writes, {} flushes, up to {} writes under way beside a flush",
+            self.kind, counts.writes, counts.flushes, counts.beside_a_flush
+        );
+        assert!(counts.flushes > 0, "no flush reaches the disk");
+        drop(node.end());
+        let mut last = None;
+        for (moment, frozen) in moments {
+            last = Some(self.cut(&topics, &moment, frozen, last));
+            if self.cuts >= self.wanted {
+                break;
+            }
+        }
+        let (node, found) = last.expect("there was a moment");
+        let lies =
+            found.values().flatten().filter_map(|(offset, who)| who.map(|who| (who, *offset))).collect();
+        self.ledger.go_on_from(&lies);
+        (node, topics)
+    }
+
+    /// Lets clients work, and freezes the disk at some moments and once all is acknowledged.
+    fn work(&mut self, node: &Node, topics: &[Topic], pace: Pace) -> Vec<(Moment, Frozen)> {
+        let (address, ledger, chance) = (node.address(), &self.ledger, &mut self.chance);
+        let writers = work::writers(&address, ledger, topics, pace);
+        let churn = Churn::new(&address, ledger, chance.below(1 << 40));
+        let stop = AtomicBool::new(false);
+        let freeze = |chance: &mut Chance| {
+            let (churn, (frozen, now)) = churn.moment(|| {
+                await_moment(&node.mounted.disk, chance);
+                node.mounted.disk.freeze()
+            });
+            let (sent, before) = (ledger.counts(), ledger.noted_before(now));
+            (Moment { before, sent, churn, starts: check::starts(&address, topics) }, frozen)
+        };
+        told(node, || {
+            thread::scope(|scope| {
+                let _fail = Fail;
+                let mut threads: Vec<_> =
+                    writers.iter().map(|writer| scope.spawn(|| writer.run(&stop))).collect();
+                if pace == Pace::Busy {
+                    threads.push(scope.spawn(|| churn.run(&stop)));
+                }
+                let mut moments = Vec::new();
+                for _ in 1..MOMENTS {
+                    thread::sleep(chance.millis(20..900));
+                    moments.push(freeze(chance));
+                    assert!(!threads.iter().any(|thread| thread.is_finished()), "a client has ended");
+                }
+                stop.store(true, Relaxed);
+                threads.into_iter().for_each(|thread| thread.join().unwrap());
+                moments.push(freeze(chance));
+                moments
+            })
+        })
+    }
+
+    /// Cuts the power at a moment, and looks at what is there afterwards.
+    fn cut(
+        &mut self,
+        topics: &[Topic],
+        moment: &Moment,
+        frozen: Frozen,
+        last: Option<(Node, Found)>,
+    ) -> (Node, Found) {
+        if let Some((node, _)) = last {
+            let mounted = node.end();
+            if self.chance.below(6) == 0 {
+                mounted.check();
+            }
+        }
+        let began = Instant::now();
+        let mut node = self.start_after(frozen, "at work");
+        if self.chance.below(4) == 0 {
+            thread::sleep(self.chance.millis(0..300));
+            await_moment(&node.mounted.disk, &mut self.chance);
+            let (frozen, _) = node.mounted.disk.freeze();
+            drop(node.end());
+            node = self.start_after(frozen, "while it recovers");
+        }
+        node.broker.wait();
+        let ready = began.elapsed();
+        let all = all_topics(topics, &moment.churn);
+        let mut found = told(&node, || {
+            let reader = check::reader(&node.address());
+            check::topics(&reader, moment, topics);
+            let mut found = check::read(&reader, &self.ledger, &all);
+            check::content(&found, moment, &self.ledger.records(), &all);
+            drop(reader);
+            check::probe(&node.address(), &self.ledger, &all, &mut found);
+            found
+        });
+        if self.chance.below(3) == 0 {
+            thread::sleep(self.chance.millis(0..20));
+            let (frozen, _) = node.mounted.disk.freeze();
+            drop(node.end());
+            node = self.start_after(frozen, "after it has served");
+            node.broker.wait();
+            found = told(&node, || {
+                let again = check::read(&check::reader(&node.address()), &self.ledger, &all);
+                check::same(&found, &again, &all);
+                again
+            });
+        }
+        let count: usize = found.values().map(BTreeMap::len).sum();
+        println!("  {count} records; ready after {ready:.1?}, done after {:.1?}", began.elapsed());
+        (node, found)
+    }
+
+    fn start_after(&mut self, frozen: Frozen, when: &str) -> Node {
+        let (image, what) = frozen.cut(&mut self.chance);
+        self.cuts += 1;
+        println!("{:?}, cut {}, {when}: {what}", self.kind, self.cuts);
+        Node::begin_on(self.kind, image)
+    }
+}
