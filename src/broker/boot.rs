@@ -6,11 +6,12 @@ use std::rc::Rc;
 
 use super::log_dir::LogDir;
 use super::marks::{FoundMarks, MarkFiles};
-use super::messages::PartitionId;
+use super::messages::{LogEnd, LogEnds, PartitionId};
 use super::metadata_log::METADATA_TOPIC;
 use super::open::METADATA;
 use super::shard::Shard;
 pub use super::upkeep::remove_deleted;
+use crate::collections::Map;
 use crate::controller::Image;
 use crate::log::{checkpoint, segment};
 use crate::reactor::{Disk, DiskReport, Reactor};
@@ -21,6 +22,10 @@ const CLEAN: &str = ".kafka_cleanshutdown";
 /// Kafka's checkpoint of what is flushed.
 const RECOVERY_POINTS: &str = "recovery-point-offset-checkpoint";
 
+/// Kafka's checkpoint of where logs start, for those whose first segment does not tell; in a partition's own folder,
+/// where that one starts.
+pub const LOG_STARTS: &str = "log-start-offset-checkpoint";
+
 /// What a log directory holds when a node starts, before anything in it is changed.
 #[derive(Debug)]
 pub struct Found {
@@ -30,6 +35,18 @@ pub struct Found {
     pub marks: FoundMarks,
     /// Whether it was stopped cleanly.
     pub clean: bool,
+    /// Where logs start, as a clean stop has left it: by the topic's name and the partition.
+    pub starts: Map<(String, i32), i64>,
+}
+
+impl Found {
+    /// Where a log starts, as a clean stop has left it; none where its files tell.
+    pub fn start_of(&self, topic: &str, partition: i32) -> Option<i64> {
+        if self.starts.is_empty() {
+            return None;
+        }
+        self.starts.get(&(topic.to_string(), partition)).copied()
+    }
 }
 
 /// Looks at a log directory, making it if it is missing. Once per node, before its shards start.
@@ -48,7 +65,22 @@ pub async fn look(disk: &Disk, dir: &Path) -> io::Result<Found> {
     let report = disk.examine(dir).await?;
     let clean = disk.list(dir).await?.iter().any(|entry| entry.name == CLEAN);
     let marks = FoundMarks::read(disk, dir).await?;
-    Ok(Found { report, marks, clean })
+    // After a crash it may tell of a topic that was deleted and made again: the partitions' own files tell then.
+    let starts = if clean { read_starts(disk, dir).await? } else { Map::default() };
+    Ok(Found { report, marks, clean, starts })
+}
+
+async fn read_starts(disk: &Disk, dir: &Path) -> io::Result<Map<(String, i32), i64>> {
+    let path = dir.join(LOG_STARTS);
+    let entries = match disk.read(&path).await {
+        Ok(bytes) => checkpoint::decode_offsets(&bytes).map_err(|why| {
+            let what = format!("{}: {why}. Restore it from a copy, or remove it", path.display());
+            io::Error::new(io::ErrorKind::InvalidData, what)
+        })?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+        Err(error) => return Err(error),
+    };
+    Ok(entries.into_iter().map(|(topic, partition, offset)| ((topic, partition), offset)).collect())
 }
 
 fn is_no_folder_of_ours(error: &io::Error) -> bool {
@@ -112,7 +144,7 @@ pub async fn put_aside(log_dir: &LogDir, dir: &Path, name: &str, topic_id: Uuid)
 
 /// Stops a shard: takes no more appends, waits a little for logs that are being opened and until all that was
 /// appended is flushed, and leaves the logs as Kafka would. Gives where each log ends.
-pub async fn stop_shard(shard: &Rc<Shard>) -> io::Result<Vec<(String, i32, i64)>> {
+pub async fn stop_shard(shard: &Rc<Shard>) -> io::Result<LogEnds> {
     shard.begin_stop();
     shard.all_opened().await;
     shard.settled().await;
@@ -123,8 +155,12 @@ pub async fn stop_shard(shard: &Rc<Shard>) -> io::Result<Vec<(String, i32, i64)>
 }
 
 /// Leaves the sign of a clean stop, once every shard has stopped. `ends` is where the logs end.
-pub async fn finish(disk: &Disk, dir: &Path, ends: &[(String, i32, i64)]) -> io::Result<()> {
-    disk.replace(&dir.join(RECOVERY_POINTS), checkpoint::encode_offsets(ends)).await?;
+pub async fn finish(disk: &Disk, dir: &Path, ends: &[LogEnd]) -> io::Result<()> {
+    let at = |end: &LogEnd, offset| (end.topic.clone(), end.partition, offset);
+    let points: Vec<_> = ends.iter().map(|end| at(end, end.end)).collect();
+    let starts: Vec<_> = ends.iter().filter_map(|end| Some(at(end, end.start?))).collect();
+    disk.replace(&dir.join(RECOVERY_POINTS), checkpoint::encode_offsets(&points)).await?;
+    disk.replace(&dir.join(LOG_STARTS), checkpoint::encode_offsets(&starts)).await?;
     disk.replace(&dir.join(CLEAN), b"{\"version\":0,\"brokerEpoch\":-1}".to_vec()).await
 }
 

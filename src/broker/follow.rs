@@ -54,6 +54,7 @@ impl Follower {
                     mark: found.marks.marks.get(&spec.id).copied(),
                     clean: found.clean,
                     accept_loss: accept_loss.iter().any(accepted),
+                    start: found.start_of(&topic.name, *number),
                 };
                 self.shard.open_partition(spec, before);
                 if *number as usize % TURN == TURN - 1 {

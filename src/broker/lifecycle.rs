@@ -14,7 +14,7 @@ use super::shard::Shard;
 use crate::log::{LogConfig, checkpoint, segment};
 use crate::partition::{AppendRules, Partition};
 use crate::reactor::Class;
-use crate::reactor::sync::either;
+use crate::reactor::sync::{Semaphore, either};
 use crate::wire::error::ErrorCode;
 
 /// How long a stop waits for partitions that are being opened.
@@ -46,6 +46,8 @@ pub struct Before {
     pub clean: bool,
     /// Whether the loss of acknowledged records is accepted.
     pub accept_loss: bool,
+    /// Where the log starts, as the log directory's checkpoint tells.
+    pub start: Option<i64>,
 }
 
 impl Shard {
@@ -58,6 +60,7 @@ impl Shard {
             dir,
             revision: spec.revision,
             state: RefCell::new(State::Opening(Vec::new())),
+            start_turn: Semaphore::new(1),
             gone: Cell::new(false),
             unfit_to_clean: Cell::new(false),
             files: Exchange::default(),
@@ -108,6 +111,7 @@ impl Shard {
             mark: before.mark,
             clean: before.clean,
             accept_loss: before.accept_loss,
+            start: before.start,
             room: self.producer_room.clone(),
         };
         let opened = Opener::new(&self.reactor, &self.log_dir, &request).open().await?;

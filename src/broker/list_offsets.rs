@@ -112,13 +112,19 @@ impl Shard {
             if self.max_timestamp(replica, base).await? < timestamp {
                 continue;
             }
-            let from = self.position_for_time(replica, base, timestamp).await?;
-            let found =
-                self.search_segment(replica, base, from, |header| header.max_timestamp >= timestamp).await?;
-            let Some(batch) = found else { continue };
-            let record = first_at_or_after(&batch, timestamp).map_err(invalid)?;
-            if let Some((offset, time)) = record {
-                return Ok(Some(self.found(&batch, offset, time)));
+            let mut from = self.position_for_time(replica, base, timestamp).await?;
+            let start = replica.online(|online| online.partition.log.start_offset()).unwrap_or(0);
+            let wanted = |header: &BatchHeader| {
+                let last = header.base_offset + i64::from(header.last_offset_delta);
+                header.max_timestamp >= timestamp && last >= start
+            };
+            // Of a batch within which the log starts, the record may be one that was deleted.
+            while let Some((batch, end)) = self.search_segment(replica, base, from, wanted).await? {
+                let record = first_at_or_after(&batch, timestamp, start).map_err(invalid)?;
+                if let Some((offset, time)) = record {
+                    return Ok(Some(self.found(&batch, offset, time)));
+                }
+                from = end;
             }
         }
         Ok(None)
@@ -138,8 +144,8 @@ impl Shard {
             return Ok(None);
         }
         let found = self.search_segment(replica, base, 0, |header| header.max_timestamp == timestamp).await?;
-        let Some(batch) = found else { return Ok(None) };
-        let record = first_at_or_after(&batch, timestamp).map_err(invalid)?;
+        let Some((batch, _)) = found else { return Ok(None) };
+        let record = first_at_or_after(&batch, timestamp, 0).map_err(invalid)?;
         Ok(record.map(|(offset, time)| self.found(&batch, offset, time)))
     }
 
@@ -148,14 +154,14 @@ impl Shard {
         ListOffsetsReply { error: ErrorCode::NONE, timestamp, offset, leader_epoch }
     }
 
-    /// The first batch of a segment for which `wanted` holds, whole.
+    /// The first batch of a segment for which `wanted` holds, whole, and the position behind it.
     async fn search_segment(
         self: &Rc<Shard>,
         replica: &Rc<Replica>,
         base: i64,
         from: u64,
         wanted: impl Fn(&BatchHeader) -> bool,
-    ) -> io::Result<Option<Bytes>> {
+    ) -> io::Result<Option<(Bytes, u64)>> {
         let end = replica.online(|online| online.partition.log.readable_end(base)).flatten();
         let Some(end) = end else { return Ok(None) };
         let file = self.segment_file(replica, base).await?;
@@ -164,10 +170,11 @@ impl Shard {
         while let Some((header, size)) = scan.header(position).await? {
             if wanted(&header) {
                 let slices = scan.slices(position..position + size).await?;
-                return Ok(Some(match &slices[..] {
+                let batch = match &slices[..] {
                     [whole] => whole.clone(),
                     parts => Bytes::from(parts.concat()),
-                }));
+                };
+                return Ok(Some((batch, position + size)));
             }
             position += size;
         }
@@ -218,11 +225,11 @@ fn segment_bases(replica: &Replica) -> Vec<i64> {
         .unwrap_or_default()
 }
 
-/// The first record of a batch at or after a time.
-fn first_at_or_after(batch: &[u8], timestamp: i64) -> Result<Option<(i64, i64)>, BatchError> {
+/// The first record of a batch at or after a time, and at or after the log's start.
+fn first_at_or_after(batch: &[u8], timestamp: i64, start: i64) -> Result<Option<(i64, i64)>, BatchError> {
     for record in Batch::first(batch)?.open(DECOMPRESSED_MAX)?.iter() {
         let record = record?;
-        if record.timestamp >= timestamp {
+        if record.timestamp >= timestamp && record.offset >= start {
             return Ok(Some((record.offset, record.timestamp)));
         }
     }

@@ -51,8 +51,21 @@ pub enum ToCore {
     End,
 }
 
-/// Where logs end: topic, partition, next offset.
-pub type LogEnds = Vec<(String, i32, i64)>;
+/// Where a log that was stopped starts and ends.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct LogEnd {
+    /// The topic.
+    pub topic: String,
+    /// The partition.
+    pub partition: i32,
+    /// Where it starts, if that is not where its first segment does.
+    pub start: Option<i64>,
+    /// The next offset.
+    pub end: i64,
+}
+
+/// Where logs end.
+pub type LogEnds = Vec<LogEnd>;
 
 /// What a core begins with.
 #[derive(Debug)]
@@ -73,6 +86,8 @@ pub enum ShardRequest {
     Watch(WatchCall),
     /// Look offsets up.
     ListOffsets(Vec<ListOffsetsPart>),
+    /// Delete the records before an offset of each of these partitions.
+    DeleteRecords(Vec<DeleteRecordsPart>),
     /// Tell who produces to these partitions, so many producers in all.
     DescribeProducers(Vec<PartitionId>, usize),
     /// A command for the controller; sent to the controller's core only.
@@ -89,6 +104,8 @@ pub enum ShardReply {
     Watch,
     /// To [`ShardRequest::ListOffsets`], in the order of its parts.
     ListOffsets(Vec<ListOffsetsReply>),
+    /// To [`ShardRequest::DeleteRecords`], in the order of its parts: where each log starts now.
+    DeleteRecords(Vec<Result<i64, ErrorCode>>),
     /// To [`ShardRequest::DescribeProducers`], in the order of its parts.
     DescribeProducers(Vec<DescribeProducersReply>),
     /// To [`ShardRequest::Command`].
@@ -227,6 +244,15 @@ pub struct ListOffsetsPart {
     pub current_leader_epoch: i32,
     /// Whether "latest" is the last stable offset.
     pub read_committed: bool,
+}
+
+/// Records to delete.
+#[derive(Clone, Copy, Debug)]
+pub struct DeleteRecordsPart {
+    /// The partition.
+    pub id: PartitionId,
+    /// The first offset that stays; -1 for the high watermark.
+    pub before: i64,
 }
 
 /// The producers of a partition, or why they are not told.

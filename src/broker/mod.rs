@@ -7,6 +7,7 @@ pub mod cleaner;
 pub mod connection;
 pub mod controller;
 pub mod core;
+pub mod delete_records;
 pub mod fetch;
 pub mod flush;
 pub mod follow;

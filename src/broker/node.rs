@@ -349,6 +349,7 @@ impl Head {
             mark: found.marks.marks.get(&METADATA_LOG).copied(),
             clean: found.clean,
             accept_loss: self.node.accept_loss.iter().any(accepted),
+            start: None,
         }
     }
 
@@ -370,6 +371,7 @@ impl Head {
             mark: before.mark,
             clean: before.clean,
             accept_loss: before.accept_loss,
+            start: before.start,
             room: ProducerRoom::default(),
         };
         let loaded = metadata_log::load(&self.reactor, &log_dir, &request, &identity.cluster_id).await;

@@ -1,10 +1,11 @@
 //! Opening a partition's folder: what is there, what of it stands, and making sure that the rest stays down.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::boot::LOG_STARTS;
 use super::cleaner;
 use super::log_dir::LogDir;
 use super::messages::PartitionId;
@@ -46,6 +47,8 @@ pub struct OpenRequest {
     pub accept_loss: bool,
     /// Where its producers are counted.
     pub room: ProducerRoom,
+    /// Where the log starts, as the log directory's checkpoint tells.
+    pub start: Option<i64>,
 }
 
 /// A log that is ready.
@@ -94,6 +97,8 @@ pub struct Opener<'a> {
     now_ms: i64,
     /// What retention gave up before the last stop, and is removed once the log is open.
     doomed: RefCell<Vec<PathBuf>>,
+    /// Where the log starts, if records were deleted: by its own file, and by all that is known.
+    told: Cell<(i64, i64)>,
 }
 
 /// A segment's files, as found.
@@ -116,12 +121,14 @@ struct Scanned {
 impl<'a> Opener<'a> {
     /// For one folder.
     pub fn new(reactor: &'a Reactor, log_dir: &'a LogDir, request: &'a OpenRequest) -> Self {
-        Opener { reactor, log_dir, request, now_ms: reactor.wall_clock_ms(), doomed: RefCell::default() }
+        let (doomed, told) = (RefCell::default(), Cell::default());
+        Opener { reactor, log_dir, request, now_ms: reactor.wall_clock_ms(), doomed, told }
     }
 
     /// Opens it.
     pub async fn open(&self) -> Result<Opened, OpenError> {
         let cleaned = self.settle_compaction().await?;
+        self.told.set(self.read_start().await?);
         let (found, snapshots) = self.look().await?;
         if found.is_empty() {
             self.refuse_loss(0, "the folder holds no segment")?;
@@ -176,7 +183,7 @@ impl<'a> Opener<'a> {
                 None => Segment::scanned(base, end, scanned.scan.index),
             });
         }
-        let start = segments[0].base_offset;
+        let start = self.settle_start(segments[0].base_offset, next_offset).await?;
         for path in self.doomed.take() {
             remove_if_there(self.log_dir, &path).await?;
         }
@@ -254,6 +261,7 @@ impl<'a> Opener<'a> {
     async fn make(&self) -> io::Result<Opened> {
         let (disk, dir) = (&self.log_dir.disk, &self.request.dir);
         disk.create_dirs(dir).await?;
+        remove_if_there(self.log_dir, &dir.join(LOG_STARTS)).await?;
         let metadata = checkpoint::encode_partition_metadata(self.request.id.topic);
         disk.replace(&dir.join(METADATA), metadata).await?;
         let file = disk.open(&segment::file(dir, 0, Kind::Log), true).await?;
@@ -266,6 +274,36 @@ impl<'a> Opener<'a> {
         let producers = Producers::new(self.request.room.clone());
         let files = [(0, SegmentFile { file, growth })].into();
         Ok(Opened { log, files, scanned: 0, producers, snapshot: 0 })
+    }
+
+    async fn read_start(&self) -> Result<(i64, i64), OpenError> {
+        let path = self.request.dir.join(LOG_STARTS);
+        let own = match self.log_dir.disk.read(&path).await {
+            Ok(bytes) => checkpoint::decode_start(&bytes)
+                .map_err(|why| OpenError::Damaged(format!("{}: {why}", path.display())))?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
+            Err(error) => return Err(error.into()),
+        };
+        Ok((own, own.max(self.request.start.unwrap_or(0))))
+    }
+
+    /// Where the log starts whose first segment begins at `first`. Its own file says so too from here on: by the next
+    /// start, the log directory's checkpoint may be out of date.
+    async fn settle_start(&self, first: i64, end: i64) -> io::Result<i64> {
+        let (own, told) = self.told.get();
+        // It lies behind the end only if the loss of what was there was accepted. Then it must not hide what comes.
+        let told = told.min(end);
+        if told != own && told > first || own > end {
+            let path = self.request.dir.join(LOG_STARTS);
+            self.log_dir.disk.replace(&path, checkpoint::encode_start(told)).await?;
+        }
+        Ok(told.max(first))
+    }
+
+    /// Up to where the log was durable: no start was ever told that lies behind that.
+    fn durable_end(&self) -> Option<i64> {
+        let (_, told) = self.told.get();
+        self.request.mark.max((told > 0).then_some(told))
     }
 
     async fn read_epochs(&self) -> Result<Epochs, OpenError> {
@@ -390,14 +428,14 @@ impl<'a> Opener<'a> {
         let end = newest.scan.next_offset();
         let cut_short = newest.closed && newest.scan.position() != newest.size;
         let contradicted = matches!(newest.end, End::Contradicted(_));
-        if (cut_short || contradicted) && verdict(end, self.request.mark).is_ok() {
+        if (cut_short || contradicted) && verdict(end, self.durable_end()).is_ok() {
             return self.refuse(end, format!("the records from offset {end} on"), &place);
         }
         self.refuse_loss(end, &place)
     }
 
     fn refuse_loss(&self, end_offset: i64, place: &str) -> Result<(), OpenError> {
-        let Err(damage) = verdict(end_offset, self.request.mark) else { return Ok(()) };
+        let Err(damage) = verdict(end_offset, self.durable_end()) else { return Ok(()) };
         let records = format!("the records from offset {end_offset} to {}", damage.mark - 1);
         self.refuse(end_offset, records, place)
     }

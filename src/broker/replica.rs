@@ -10,7 +10,7 @@ use super::produce::Pending;
 use super::watch::Watch;
 use crate::log::growth::Growth;
 use crate::partition::Partition;
-use crate::reactor::sync::Bell;
+use crate::reactor::sync::{Bell, Semaphore};
 use crate::reactor::{File, Nanos};
 use crate::wire::error::ErrorCode;
 
@@ -26,6 +26,8 @@ pub struct Replica {
     pub revision: i64,
     /// What it is at the moment. Never borrowed across an await.
     pub state: RefCell<State>,
+    /// Held by who moves the log's start.
+    pub start_turn: Semaphore,
     /// Set once it is being deleted; what is under way then comes to nothing.
     pub gone: Cell<bool>,
     /// Whether compaction has failed on it.

@@ -131,6 +131,7 @@ impl Shard {
             ShardRequest::Fetch(call) => self.fetch(call, responder),
             ShardRequest::Watch(call) => self.watch(call, responder),
             ShardRequest::ListOffsets(parts) => self.list_offsets(parts, responder),
+            ShardRequest::DeleteRecords(parts) => self.delete_records(parts, responder),
             ShardRequest::DescribeProducers(parts, most) => self.describe_producers(parts, most, responder),
             ShardRequest::Command(command) => {
                 let handler = self.commands.borrow().clone();

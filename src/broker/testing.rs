@@ -293,6 +293,10 @@ impl FakeShard {
                 };
                 responder.answer(ShardReply::ListOffsets(parts.iter().map(find).collect()));
             }
+            ShardRequest::DeleteRecords(parts) => {
+                let starts = parts.iter().map(|part| Ok(part.before.max(0))).collect();
+                responder.answer(ShardReply::DeleteRecords(starts));
+            }
             ShardRequest::DescribeProducers(parts, _) => {
                 responder.answer(ShardReply::DescribeProducers(vec![Ok(Vec::new()); parts.len()]));
             }

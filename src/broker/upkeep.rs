@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
 
+use super::messages::{LogEnd, LogEnds};
 use super::open::{EPOCHS, remove_if_there};
 use super::replica::{Replica, SegmentFile};
 use super::shard::{Shard, UPKEEP_AT_ONCE};
@@ -342,7 +343,7 @@ impl Shard {
 
     /// Leaves every log as Kafka would: true sizes, indexes and checkpoints on disk. The shard takes no more
     /// appends, and all rounds are flushed.
-    pub async fn close(self: &Rc<Shard>) -> io::Result<Vec<(String, i32, i64)>> {
+    pub async fn close(self: &Rc<Shard>) -> io::Result<LogEnds> {
         let (mut ends, mut left_out) = (Vec::new(), Vec::new());
         // With all of them in hand, no file is growing and none is being finished or deleted by anybody else.
         let _all = self.upkeep.acquire(UPKEEP_AT_ONCE).await;
@@ -361,8 +362,12 @@ impl Shard {
             for (i, base) in bases.iter().enumerate() {
                 self.finish_one(&replica, *base, (i == 0).then(|| &bases[..])).await?;
             }
-            let end = replica.online(|online| online.partition.log.next_offset());
-            ends.extend(end.map(|end| (replica.topic.to_string(), replica.id.partition, end)));
+            ends.extend(replica.online(|online| LogEnd {
+                topic: replica.topic.to_string(),
+                partition: replica.id.partition,
+                start: online.partition.log.start_within(),
+                end: online.partition.log.next_offset(),
+            }));
         }
         // What failed meanwhile took its partitions offline, and they were passed over: that is no clean stop.
         if let Some(failure) = self.log_dir.failure() {
@@ -382,7 +387,7 @@ impl Shard {
 }
 
 impl super::replica::Online {
-    fn has_older_segments(&self) -> bool {
+    pub(super) fn has_older_segments(&self) -> bool {
         self.partition.log.segments().nth(1).is_some()
     }
 

@@ -27,6 +27,18 @@ pub fn decode_offsets(bytes: &[u8]) -> Result<Vec<(String, i32, i64)>, String> {
         .collect()
 }
 
+/// The same name in a partition's own folder: the offset at which this log starts, where records were deleted.
+pub fn encode_start(offset: i64) -> Vec<u8> {
+    format!("0\n{offset}\n").into_bytes()
+}
+
+/// Reads where a log starts; the error says what is wrong.
+pub fn decode_start(bytes: &[u8]) -> Result<i64, String> {
+    let text = std::str::from_utf8(bytes).map_err(|_| "not text".to_string())?;
+    let offset = text.strip_prefix("0\n").and_then(|rest| rest.strip_suffix('\n')?.parse().ok());
+    offset.filter(|offset| *offset >= 0).ok_or_else(|| "not a version 0 and an offset".to_string())
+}
+
 /// `leader-epoch-checkpoint`: epochs and the offsets at which they begin.
 pub fn encode_epochs(entries: &[(i32, i64)]) -> Vec<u8> {
     let mut text = format!("0\n{}\n", entries.len());
@@ -136,6 +148,10 @@ mod tests {
     fn checkpoints_read_back() {
         let offsets = vec![("a".to_string(), 0, 5), ("b.c".to_string(), 12, 99)];
         assert_eq!(decode_offsets(&encode_offsets(&offsets)), Ok(offsets));
+        assert_eq!(decode_start(&encode_start(77)), Ok(77));
+        for bad in ["", "0\n", "0\n7", "1\n7\n", "0\n-7\n", "0\n7\n8\n"] {
+            assert!(decode_start(bad.as_bytes()).is_err(), "{bad:?}");
+        }
         let epochs = vec![(0, 0), (3, 17)];
         assert_eq!(decode_epochs(&encode_epochs(&epochs)), Ok(epochs));
         assert!(decode_epochs(b"0\n2\n1 2\n").unwrap_err().contains("2 entries"));

@@ -202,6 +202,8 @@ impl Log {
         assert!(last.tail.is_some() && last.index.is_some(), "the last segment is to be appended to");
         assert!(last.base_offset <= next_offset && start_offset <= next_offset);
         let (stable_offset, first_dirty) = (next_offset, start_offset);
+        let mut epochs = epochs;
+        epochs.forget_before(start_offset);
         Log { segments, start_offset, next_offset, stable_offset, epochs, config, first_dirty }
     }
 
@@ -457,17 +459,37 @@ impl Log {
             && (expired || now_ms - oldest > self.config.segment_ms)
     }
 
-    /// The oldest segments that retention gives up, by size and by time. `Err` names the segment whose largest
+    /// The log starts at this offset from now on, if it has not yet come so far. What lies before is not served any
+    /// more, and retention removes it. It must be known on the disk before.
+    pub fn start_at(&mut self, offset: i64) {
+        assert!(offset <= self.stable_offset, "nothing is deleted that is not stable");
+        self.start_offset = self.start_offset.max(offset);
+        self.epochs.forget_before(self.start_offset);
+    }
+
+    /// Where the log starts, if that is not where its first segment does: then the files alone do not tell.
+    pub fn start_within(&self) -> Option<i64> {
+        let first = *self.segments.keys().next().expect("a log has a segment");
+        (self.start_offset > first).then_some(self.start_offset)
+    }
+
+    /// The oldest segments that retention gives up: those that lie before the log's start, and, where
+    /// `cleanup.policy` has `delete` in it, those that it gives up by size and by time. `Err` names the segment whose largest
     /// timestamp must be learnt first.
     pub fn expired(&self, now_ms: i64) -> Result<Vec<i64>, i64> {
         let mut expired = Vec::new();
-        if !self.config.delete {
-            return Ok(expired);
-        }
         let active = self.active().base_offset;
         let mut size = self.size();
         // Oldest first and without a gap: one that is not finished yet holds back those behind it.
         for segment in self.segments.values().take_while(|s| s.base_offset < active && s.is_finished()) {
+            if self.end_of(segment.base_offset) <= self.start_offset {
+                size -= segment.size;
+                expired.push(segment.base_offset);
+                continue;
+            }
+            if !self.config.delete {
+                break;
+            }
             let too_much =
                 self.config.retention_bytes >= 0 && size - segment.size >= self.config.retention_bytes as u64;
             let too_old = self.config.retention_ms >= 0 && {
@@ -557,6 +579,31 @@ fn read_memory(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_lies_before_the_start_is_given_up_whatever_the_policy() {
+        for delete in [true, false] {
+            let active = Segment::active(30, Tail::new(0, None), SegmentIndex::default(), 0);
+            let older = [0, 10, 20].map(|base| Segment::finished(base, 100));
+            let config = LogConfig { delete, retention_ms: -1, ..LogConfig::default() };
+            let segments = older.into_iter().chain([active]).collect();
+            let mut log = Log::new(segments, 0, 35, Epochs::new([(0, 0), (1, 15)]), config);
+            assert_eq!((log.expired(0), log.start_within()), (Ok(vec![]), None));
+            log.start_at(19);
+            assert_eq!((log.expired(0), log.start_within()), (Ok(vec![0]), Some(19)));
+            assert_eq!(log.epochs().entries(), [(1, 19)]);
+            assert!(matches!(log.read_plan(18, 35, 1), ReadPlan::OutOfRange));
+            assert!(matches!(log.read_plan(19, 35, 1), ReadPlan::Index { segment: 10, .. }));
+            log.start_at(5);
+            assert_eq!(log.start_offset(), 19, "the start only grows");
+            log.drop_segments(&[0]);
+            assert_eq!(log.start_offset(), 19);
+            log.start_at(35);
+            assert_eq!(log.expired(0), Ok(vec![10, 20]), "the active segment stays");
+            log.drop_segments(&[10, 20]);
+            assert_eq!((log.start_offset(), log.start_within()), (35, Some(35)));
+        }
+    }
 
     #[test]
     fn retention_leaves_no_gap_behind_a_segment_that_is_not_finished() {

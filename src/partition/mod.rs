@@ -240,6 +240,20 @@ impl Partition {
         grown
     }
 
+    /// Where the log is to start when the records before `offset` are deleted; -1 stands for the high watermark.
+    /// Nothing is changed yet: see [`Log::start_at`].
+    pub fn deletion(&self, offset: i64) -> Result<i64, ErrorCode> {
+        let config = self.log.config();
+        if !config.delete && config.compaction.is_some() {
+            return Err(ErrorCode::POLICY_VIOLATION);
+        }
+        match offset {
+            -1 => Ok(self.high_watermark),
+            offset if (0..=self.high_watermark).contains(&offset) => Ok(offset),
+            _ => Err(ErrorCode::OFFSET_OUT_OF_RANGE),
+        }
+    }
+
     /// Where to read from `offset` on.
     pub fn read_plan(&self, offset: i64, read_committed: bool, max_bytes: u64) -> ReadPlan {
         let limit = if read_committed { self.last_stable_offset() } else { self.high_watermark };

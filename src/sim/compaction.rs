@@ -406,7 +406,10 @@ impl Run {
             rules: AppendRules::default(),
         };
         let mark = found.marks.marks.get(&self.id).copied();
-        shard.open_partition(spec, Before { mark, clean: found.clean, accept_loss: false });
+        shard.open_partition(
+            spec,
+            Before { mark, clean: found.clean, accept_loss: false, start: found.start_of("t", 0) },
+        );
         shard.all_opened().await;
         shard.start_cleaner(self.cleaner);
         Ok(shard)

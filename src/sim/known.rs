@@ -28,6 +28,12 @@ pub struct Known {
     ever: BTreeMap<(u32, u32), u32>,
     /// The latest start that the log ever had.
     latest_start: i64,
+    /// Below this offset somebody was told that all is deleted.
+    deleted: i64,
+    /// The latest offset below which a deletion was ever asked for.
+    asked: i64,
+    /// Deletions up to the high watermark, whatever it may be, that nobody was told the end of.
+    open_ended: u32,
 }
 
 /// What a check found that nobody had been told of.
@@ -48,6 +54,27 @@ impl Known {
         self.certain.insert(offset, entry)
     }
 
+    /// A deletion of what lies before this offset is asked for; -1 is the high watermark.
+    pub fn asks_to_delete(&mut self, before: i64) {
+        self.asked = self.asked.max(before);
+        self.open_ended += u32::from(before == -1);
+    }
+
+    /// It was done: the log starts at `start` now.
+    pub fn is_deleted(&mut self, before: i64, start: i64) {
+        self.deleted = self.deleted.max(start);
+        self.asked = self.asked.max(start);
+        self.open_ended -= u32::from(before == -1);
+    }
+
+    /// Whether a log that nothing but deletions shortens may start at this offset.
+    pub fn may_start_at(&mut self, start: i64) -> bool {
+        if std::mem::take(&mut self.open_ended) > 0 {
+            self.asked = self.asked.max(start);
+        }
+        start <= self.asked
+    }
+
     /// How many batches of an idempotent producer must have been there, from his first on.
     pub fn numbers_of(&self, producer: u32) -> u32 {
         let all = self.retired.values().chain(self.certain.values());
@@ -65,6 +92,7 @@ impl Known {
         self.certain.split_off(&offset);
         self.retired.split_off(&offset);
         self.latest_start = self.latest_start.min(offset);
+        self.deleted = self.deleted.min(offset);
         let kept: Vec<_> = self.certain.values().map(|entry| (entry.producer, entry.number)).collect();
         self.sent.retain(|sent, _| kept.contains(sent));
     }
@@ -72,19 +100,26 @@ impl Known {
     /// Holds a log that was read from its start to its end against what is known, while nobody appends.
     /// From here on all that was found is certain, and what was sent but not found is dead.
     pub fn check(&mut self, start: i64, found: BTreeMap<i64, Entry>, place: &str) -> News {
-        let certain = self.certain.split_off(&start);
+        assert!(start >= self.deleted, "{place}: offset {start} was deleted, up to {}", self.deleted);
+        // The log may start within a batch.
+        let first = found.first_key_value().map_or(start, |(offset, _)| start.min(*offset));
+        if let Some((offset, entry)) = found.first_key_value() {
+            let end = offset + i64::from(entry.records);
+            assert!(end > start, "{place}: the batch at offset {offset} lies before the start {start}");
+        }
+        let certain = self.certain.split_off(&first);
         self.retired.extend(std::mem::replace(&mut self.certain, certain));
         for (offset, entry) in &self.certain {
             assert_eq!(found.get(offset), Some(entry), "{place}, offset {offset}");
         }
-        for (offset, entry) in self.retired.range(start..) {
+        for (offset, entry) in self.retired.range(first..) {
             assert_eq!(
                 found.get(offset),
                 Some(entry),
                 "{place}, offset {offset}, which was deleted and came back"
             );
         }
-        let (mut next, mut last) = (start, BTreeMap::new());
+        let (mut next, mut last) = (first, BTreeMap::new());
         for (offset, entry) in &found {
             let Entry { producer, number, records } = *entry;
             assert_eq!(*offset, next, "{place}: offsets follow one another");

@@ -191,6 +191,6 @@ fn refuse_ids(topics: &[MetadataRequestTopic]) -> MetadataResponse {
 }
 
 /// Topics that Kafka keeps for itself.
-fn is_internal(name: &str) -> bool {
+pub fn is_internal(name: &str) -> bool {
     matches!(name, "__consumer_offsets" | "__transaction_state" | "__share_group_state")
 }

@@ -8,6 +8,7 @@ pub mod api_versions;
 pub mod commands;
 pub mod create_partitions;
 pub mod create_topics;
+pub mod delete_records;
 pub mod delete_topics;
 pub mod describe_cluster;
 pub mod describe_configs;
@@ -43,6 +44,7 @@ pub const SERVED: &[ApiKey] = &[
     ApiKey::ApiVersions,
     ApiKey::CreateTopics,
     ApiKey::DeleteTopics,
+    ApiKey::DeleteRecords,
     ApiKey::InitProducerId,
     ApiKey::DescribeConfigs,
     ApiKey::AlterConfigs,
@@ -155,6 +157,7 @@ async fn dispatch(asked: Asked) -> Result<Reply, Ended> {
         ApiKey::ListOffsets => list_offsets::answer(asked).await,
         ApiKey::CreateTopics => create_topics::answer(asked).await,
         ApiKey::DeleteTopics => delete_topics::answer(asked).await,
+        ApiKey::DeleteRecords => delete_records::answer(asked).await,
         ApiKey::CreatePartitions => create_partitions::answer(asked).await,
         ApiKey::DescribeConfigs => describe_configs::answer(asked).await,
         ApiKey::AlterConfigs => alter_configs::replace(asked).await,

@@ -75,6 +75,7 @@ impl Life {
             mark: self.found.marks.marks.get(&id).copied(),
             clean: self.found.clean,
             accept_loss: false,
+            start: self.found.start_of("t", id.partition),
         };
         let spec = PartitionSpec {
             id,

@@ -6,7 +6,8 @@ use std::time::Duration;
 use super::{PATIENCE, Pace, Run, log_start};
 use crate::broker::call::Responder;
 use crate::broker::messages::{
-    FetchCall, FetchPart, PartitionId, ProduceCall, ProducePart, ShardReply, ShardRequest, WatchCall,
+    DeleteRecordsPart, FetchCall, FetchPart, PartitionId, ProduceCall, ProducePart, ShardReply, ShardRequest,
+    WatchCall,
 };
 use crate::broker::shard::Shard;
 use crate::reactor::sync::completion;
@@ -32,6 +33,50 @@ impl Run {
         for id in &self.partitions {
             let (run, core, shard, id) = (self.clone(), reactor.clone(), shard.clone(), *id);
             reactor.spawn(Class::Fetch, async move { run.consume(core, shard, id).await });
+        }
+        for id in self.partitions.iter().filter(|_| self.deletes) {
+            for _ in 0..self.draw(3) {
+                let (run, core, shard, id) = (self.clone(), reactor.clone(), shard.clone(), *id);
+                reactor.spawn(Class::Request, async move { run.delete(core, shard, id).await });
+            }
+        }
+    }
+
+    /// Deletes records now and then.
+    async fn delete(self: Rc<Run>, reactor: Reactor, shard: Rc<Shard>, id: PartitionId) {
+        loop {
+            reactor.sleep(Duration::from_micros(self.draw(200_000))).await;
+            let end = shard.replica(id).and_then(|r| r.online(|o| o.partition.high_watermark()));
+            let (Some(end), start) = (end, log_start(&shard, id)) else { return };
+            let before = match self.draw(8) {
+                0 => -1,
+                1 => i64::MAX,
+                2 => start - 1,
+                // Mostly a little, so that something is left.
+                3 => start + self.draw((end - start + 1) as u64) as i64,
+                _ => start + self.draw((end - start) as u64 / 8 + 1) as i64,
+            };
+            let refused = before == i64::MAX || before < -1;
+            if !refused {
+                self.known.borrow_mut().entry(id.partition).or_default().asks_to_delete(before);
+            }
+            let (completer, answer) = completion();
+            let call = ShardRequest::DeleteRecords(vec![DeleteRecordsPart { id, before }]);
+            shard.handle(call, Responder::Local(completer));
+            let ShardReply::DeleteRecords(replies) = answer.await else { panic!("answered as what it is") };
+            let (seed, reply) = (self.world.seed(), replies[0]);
+            self.world.note(&format!("{id:?}: delete before {before}: {reply:?}"));
+            match reply {
+                Ok(start) => {
+                    assert!(!refused && start >= before, "seed {seed}: {before}: {reply:?}");
+                    assert!(before != -1 || start >= end, "seed {seed}: up to {end}: {reply:?}");
+                    let mut known = self.known.borrow_mut();
+                    known.entry(id.partition).or_default().is_deleted(before, start);
+                    self.report.borrow_mut().deletions += 1;
+                }
+                Err(ErrorCode::OFFSET_OUT_OF_RANGE) => assert!(refused, "seed {seed}: {before} is there"),
+                Err(_) => return,
+            }
         }
     }
 

@@ -7,6 +7,7 @@
 //!
 //! - what was acknowledged is there, at the offset that was told, unchanged;
 //! - what a consumer was given is still there;
+//! - what was deleted, and somebody was told so, stays deleted, and nothing else goes with it;
 //! - what an earlier recovery found is still there, and what it did not find never comes back;
 //! - nothing is there that nobody sent, nothing twice, and each producer's batches are in his order.
 //!
@@ -67,6 +68,8 @@ pub struct Report {
     pub refused: u64,
     /// Of those, served again without what was lost, because the loss was accepted.
     pub losses_accepted: u64,
+    /// Deletions of records that were acknowledged.
+    pub deletions: u64,
     /// Times that a log's start moved because retention deleted what was before.
     pub retained: u64,
     /// Batches that were acknowledged more than once.
@@ -91,6 +94,7 @@ impl Report {
         self.disk_failures += other.disk_failures;
         self.refused += other.refused;
         self.losses_accepted += other.losses_accepted;
+        self.deletions += other.deletions;
         self.retained += other.retained;
         self.repeated += other.repeated;
         self.sequences_refused += other.sequences_refused;
@@ -117,6 +121,8 @@ struct Run {
     starts: Cell<i32>,
     known: RefCell<BTreeMap<i32, Known>>,
     idempotent: RefCell<Vec<Rc<RefCell<idempotent::Producer>>>>,
+    /// Whether records are deleted now and then.
+    deletes: bool,
     /// After how long a producer is forgotten.
     expire_after: Duration,
     next_producer: Cell<u32>,
@@ -173,6 +179,7 @@ fn begin(seed: u64, lines: usize) -> Rc<Run> {
         stamped: rng.coin(),
         raises_epochs: rng.below(4) > if even.is_some() { 2 } else { 1 },
         even,
+        deletes: rng.below(3) == 0,
         gathers: *rng.pick(&[None, None, Some(1), Some(5_000)]),
         starts: Cell::new(0),
         expire_after: Duration::from_millis(*rng.pick(&[1_500, 3_000, 86_400_000])),
@@ -371,7 +378,8 @@ impl Run {
         for id in &self.partitions {
             let mark = found.marks.marks.get(id).copied();
             let accept_loss = accepted == Some(*id);
-            shard.open_partition(self.spec(*id), Before { mark, clean: found.clean, accept_loss });
+            let start = found.start_of("t", id.partition);
+            shard.open_partition(self.spec(*id), Before { mark, clean: found.clean, accept_loss, start });
         }
         shard.all_opened().await;
         Ok(shard)
@@ -422,7 +430,12 @@ impl Run {
         let mut known = self.known.borrow_mut();
         let known = known.entry(id.partition).or_default();
         let may_start_later = self.log.retention_bytes >= 0 || self.log.retention_ms >= 0;
-        assert!(start == 0 || may_start_later, "seed {}: nothing is to be deleted", self.world.seed());
+        let may_start_there = known.may_start_at(start) || may_start_later;
+        assert!(
+            may_start_there,
+            "seed {}: {id:?} starts at {start}, which nobody asked for",
+            self.world.seed()
+        );
         let new =
             known.check(start, found, &format!("seed {}, partition {}", self.world.seed(), id.partition));
         let mut report = self.report.borrow_mut();
