@@ -45,21 +45,20 @@ impl Shard {
         if self.is_stopping() {
             return Err(ErrorCode::NOT_LEADER_OR_FOLLOWER);
         }
-        let wanted = replica.online(|online| {
+        let start = replica.online(|online| {
             let wanted = online.partition.deletion(part.before)?;
-            Ok((wanted, online.partition.log.start_offset()))
+            Ok(wanted.max(online.partition.log.start_offset()))
         });
-        let (wanted, start) = wanted.unwrap_or_else(|| Err(gone()))?;
-        if wanted <= start {
-            return Ok(start);
+        let start = start.unwrap_or_else(|| Err(gone()))?;
+        if start > replica.start_written.get() {
+            self.write_start(&replica, start).await?;
+            replica.start_written.set(start);
         }
-        self.write_start(&replica, wanted).await?;
         let moved = replica.online(|online| {
-            online.partition.log.start_at(wanted);
+            online.partition.log.start_at(start);
             online.check_retention |= online.has_older_segments();
-            online.partition.log.start_offset()
         });
-        let start = moved.ok_or_else(gone)?;
+        moved.ok_or_else(gone)?;
         tracing::debug!("{}: the records before offset {start} are deleted", replica.name());
         Ok(start)
     }

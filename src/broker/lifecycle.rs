@@ -61,6 +61,7 @@ impl Shard {
             revision: spec.revision,
             state: RefCell::new(State::Opening(Vec::new())),
             start_turn: Semaphore::new(1),
+            start_written: Cell::new(0),
             gone: Cell::new(false),
             unfit_to_clean: Cell::new(false),
             files: Exchange::default(),

@@ -28,6 +28,9 @@ pub struct Replica {
     pub state: RefCell<State>,
     /// Held by who moves the log's start.
     pub start_turn: Semaphore,
+    /// From where on the log's start is on the disk, whatever becomes of its segments: retention's deletions are told
+    /// before they are durable.
+    pub start_written: Cell<i64>,
     /// Set once it is being deleted; what is under way then comes to nothing.
     pub gone: Cell<bool>,
     /// Whether compaction has failed on it.
