@@ -1,7 +1,7 @@
 //! A broker that is killed again and again while clients write to it.
 //!
 //! `kill -9` takes what the process had in memory and leaves what it had handed to the system: this shows that
-//! recovery keeps what was acknowledged, not that flushes reach the disk (the simulator shows that). A seed chooses
+//! recovery keeps what was acknowledged, not that flushes reach the disk (the simulator and tests/power show that). A seed chooses
 //! the moments; OTTLA_CRASH_SEED chooses the seed, OTTLA_CRASH_CYCLES how often the broker is killed.
 
 #![expect(

@@ -8,11 +8,11 @@ use rdkafka::error::KafkaError;
 use rdkafka::message::Message;
 use rdkafka::{Offset, TopicPartitionList};
 
-use super::work::{Rule, Topic};
+use super::work::{EVEN, Rule, Topic};
 use crate::load::churn::{Known, until_done};
 use crate::load::ledger::{Ledger, Noted, Place, Record};
 use crate::load::writers::{config, key, producer, send_with};
-use crate::load::{PATIENCE, earliest, wait_on};
+use crate::load::{Chance, PATIENCE, earliest, wait_on};
 
 /// A producer and the number of its record.
 pub type Who = (usize, usize);
@@ -32,14 +32,25 @@ pub struct Moment {
     pub starts: BTreeMap<Place, i64>,
 }
 
-/// All topics whose content is known.
-pub fn all_topics(topics: &[Topic], churn: &Known) -> Vec<(String, usize, i32, Rule)> {
-    let lasting =
-        topics.iter().map(|topic| (topic.name.to_owned(), topic.number, topic.partitions, topic.rule));
+impl Moment {
+    /// A later moment: what was written since the cut is in these journals.
+    pub fn with(&self, ledger: &Ledger, journals: &[usize]) -> Moment {
+        let counts = ledger.counts();
+        let mut sent = self.sent.clone();
+        sent.resize(counts.len(), 0);
+        journals.iter().for_each(|journal| sent[*journal] = counts[*journal]);
+        // Retention may have gone on.
+        let starts = self.starts.keys().map(|place| (*place, i64::MAX)).collect();
+        Moment { before: ledger.noted_with(&self.before, journals), sent, churn: self.churn.clone(), starts }
+    }
+}
+
+/// All topics whose content is known: those that are there from the beginning to the end, and those that come and go.
+pub fn all_topics(topics: &[Topic], churn: &Known) -> Vec<Topic> {
     let passing = churn.iter().filter_map(|(name, known)| {
-        known.map(|(number, partitions)| (name.clone(), number, partitions, Rule::All))
+        known.map(|(number, partitions)| Topic { number, name: name.clone(), partitions, rule: Rule::All })
     });
-    lasting.chain(passing).collect()
+    topics.iter().cloned().chain(passing).collect()
 }
 
 /// A client that reads.
@@ -52,12 +63,12 @@ pub fn reader(address: &str) -> BaseConsumer {
 }
 
 /// Reads everything.
-pub fn read(consumer: &BaseConsumer, ledger: &Ledger, topics: &[(String, usize, i32, Rule)]) -> Found {
+pub fn read(consumer: &BaseConsumer, ledger: &Ledger, topics: &[Topic]) -> Found {
     let (mut list, mut numbers, mut found) = (TopicPartitionList::new(), BTreeMap::new(), Found::new());
-    for (name, topic, partitions, _) in topics {
-        list.add_partition_range(name, 0, partitions - 1);
-        numbers.insert(name.as_str(), *topic);
-        found.extend((0..*partitions).map(|partition| (Place { topic: *topic, partition }, BTreeMap::new())));
+    for topic in topics {
+        list.add_partition_range(&topic.name, 0, topic.partitions - 1);
+        numbers.insert(topic.name.as_str(), topic.number);
+        found.extend(topic.places().map(|place| (place, BTreeMap::new())));
     }
     // (librdkafka would wait half a second before it asks where the beginning is.)
     list.set_all_offsets(Offset::Offset(0)).unwrap();
@@ -86,7 +97,7 @@ pub fn topics(looker: &BaseConsumer, known: &Moment, topics: &[Topic]) {
     let metadata = until_done(|| looker.fetch_metadata(None, Duration::from_secs(5)));
     let there: BTreeMap<&str, i32> =
         metadata.topics().iter().map(|topic| (topic.name(), topic.partitions().len() as i32)).collect();
-    let lasting = topics.iter().map(|topic| (topic.name, Some(topic.partitions)));
+    let lasting = topics.iter().map(|topic| (topic.name.as_str(), Some(topic.partitions)));
     let passing =
         known.churn.iter().map(|(name, known)| (name.as_str(), known.map(|(_, partitions)| partitions)));
     for (name, wanted) in lasting.chain(passing) {
@@ -95,14 +106,9 @@ pub fn topics(looker: &BaseConsumer, known: &Moment, topics: &[Topic]) {
 }
 
 /// Holds what was read back against what was known in the moment of the cut.
-pub fn content(
-    found: &Found,
-    known: &Moment,
-    records: &[Vec<Record>],
-    topics: &[(String, usize, i32, Rule)],
-) {
+pub fn content(found: &Found, known: &Moment, records: &[Vec<Record>], topics: &[Topic]) {
     let rules: BTreeMap<usize, (&str, Rule)> =
-        topics.iter().map(|(name, topic, _, rule)| (*topic, (name.as_str(), *rule))).collect();
+        topics.iter().map(|topic| (topic.number, (topic.name.as_str(), topic.rule))).collect();
     for (place, log) in found {
         let (name, rule) = rules[&place.topic];
         sound(&format!("{name}-{}", place.partition), *place, rule, log, known, records);
@@ -179,15 +185,14 @@ fn sound(
 }
 
 /// Whether what was served before the second cut is served after it.
-pub fn same(first: &Found, second: &Found, topics: &[(String, usize, i32, Rule)]) {
-    for (name, topic, partitions, rule) in topics {
-        for partition in 0..*partitions {
-            let place = Place { topic: *topic, partition };
+pub fn same(first: &Found, second: &Found, topics: &[Topic]) {
+    for topic in topics {
+        for place in topic.places() {
             let (before, after) = (&first[&place], &second[&place]);
-            let name = format!("{name}-{partition}");
+            let name = format!("{}-{}", topic.name, place.partition);
             let (last, now_last) = (before.last_key_value(), after.last_key_value());
             assert_eq!(last, now_last, "SERVED: the last record of {name} is another one after the next cut");
-            if *rule == Rule::All {
+            if topic.rule == Rule::All {
                 let differs = before.iter().zip(after).find(|(before, after)| before != after);
                 assert_eq!(differs, None, "SERVED: {name} has changed");
                 assert_eq!(before.len(), after.len(), "SERVED: {name} is shorter");
@@ -198,37 +203,71 @@ pub fn same(first: &Found, second: &Found, topics: &[(String, usize, i32, Rule)]
     }
 }
 
-/// Writes a record to each partition, behind everything that is there, and adds it to what was found.
-pub fn probe(address: &str, ledger: &Ledger, topics: &[(String, usize, i32, Rule)], found: &mut Found) {
-    let journal = ledger.journal(200);
-    let producer = producer(address, journal.clone(), &[("linger.ms", "0")]);
-    for (name, topic, partitions, _) in topics {
-        for partition in 0..*partitions {
-            let place = Place { topic: *topic, partition };
-            send_with(&producer, name, place, |number| Some(key(journal.number, number, usize::MAX)));
+/// A partition, its topic's name, and whether its records need keys.
+pub type Target = (String, Place, bool);
+
+/// All partitions of these topics.
+pub fn places(topics: &[Topic]) -> Vec<Target> {
+    let all = |topic: &Topic| {
+        let (name, keyed) = (topic.name.clone(), matches!(topic.rule, Rule::LastOfKeys(_)));
+        topic.places().map(move |place| (name.clone(), place, keyed)).collect::<Vec<_>>()
+    };
+    topics.iter().flat_map(all).collect()
+}
+
+/// One of the partitions.
+pub fn any(topics: &[Topic], chance: &mut Chance) -> Vec<Target> {
+    let mut all = places(topics);
+    vec![all.swap_remove(chance.below(all.len() as u64) as usize)]
+}
+
+/// Writes so many records to each of these partitions and waits until the last is acknowledged, but no longer than this.
+/// Gives the number of the journal.
+pub fn probe(address: &str, ledger: &Ledger, places: &[Target], count: u64, patience: Duration) -> usize {
+    let journal = ledger.even_journal(EVEN);
+    let single = [("linger.ms", "0"), ("batch.num.messages", "1")];
+    let producer = producer(address, journal.clone(), &single);
+    for _ in 0..count {
+        for (name, place, keyed) in places {
+            let key = |number| keyed.then(|| key(journal.number, number, usize::MAX));
+            send_with(&producer, name, *place, key);
         }
     }
-    let deadline = Instant::now() + PATIENCE;
-    while journal.open() > 0 {
-        wait_on(deadline, || "a partition does not take a record".to_owned());
-        producer.poll(Duration::from_millis(5));
+    let deadline = Instant::now() + patience;
+    while journal.open() > 0 && Instant::now() < deadline {
+        wait_on(deadline + PATIENCE, String::new);
+        producer.poll(Duration::from_millis(1));
     }
-    for (number, record) in ledger.records()[journal.number].iter().enumerate() {
+    assert!(journal.open() == 0 || patience < PATIENCE, "a partition does not take a record");
+    // Dropped beside: it takes a while, and a moment is waited for.
+    std::thread::spawn(move || drop(producer));
+    journal.number
+}
+
+/// Whether these records went behind everything that was found; adds them to it.
+pub fn probed(ledger: &Ledger, journal: usize, found: &mut Found) {
+    for (number, record) in ledger.records()[journal].iter().enumerate() {
         let log = found.get_mut(&record.place).expect("it was read");
         let end = log.last_key_value().map_or(0, |(last, _)| last + 1);
         let at = record.acknowledged.expect("it was waited for");
         assert!(at >= end, "REUSED: {:?} took a record at {at}, and ended at {end}", record.place);
-        log.insert(at, Some((journal.number, number)));
+        log.insert(at, Some((journal, number)));
     }
+}
+
+/// Whether the broker serves all that it has.
+pub fn nothing_refused(log: &str) {
+    let refused = log.lines().find(|line| line.contains(" is offline"));
+    assert_eq!(refused, None, "REFUSED: the broker does not serve what it has");
 }
 
 /// Where the logs begin that retention shortens.
 pub fn starts(address: &str, topics: &[Topic]) -> BTreeMap<Place, i64> {
     let mut starts = BTreeMap::new();
     for topic in topics.iter().filter(|topic| topic.rule == Rule::Newest) {
-        for partition in 0..topic.partitions {
-            let start = until_done(|| earliest(address, topic.name, partition).ok_or("it does not tell"));
-            starts.insert(Place { topic: topic.number, partition }, start);
+        for place in topic.places() {
+            let ask = || earliest(address, &topic.name, place.partition).ok_or("it does not tell");
+            starts.insert(place, until_done(ask));
         }
     }
     starts

@@ -4,8 +4,8 @@
 //! write and every flush that the kernel sends to the disk. A broker works on it, under load. At chosen moments the disk
 //! is frozen: what was flushed stays, and of what was written but not flushed a seed chooses which sectors stay, in any
 //! order, torn writes among them. What a disk would hold then becomes another disk: it is mounted, so that
-//! the file system replays its journal, and a broker starts on it. That one must hold everything that was acknowledged before
-//! the moment, nothing that was not sent before it, no offset twice, no topic that was gone; and it must serve on. Some
+//! the file system replays its journal, and a broker starts on it. That one must hold everything that was acknowledged
+//! before the moment, nothing that was not sent before it, no offset twice, no topic that was gone; and it must serve on. Some
 //! of these brokers lose their power too, while they recover or after they have served.
 //!
 //! Short by itself; `OTTLA_CUTS=200` says how many cuts there are on each file system, `OTTLA_CUTS_SEED` chooses the
@@ -49,7 +49,7 @@ use check::{Found, Moment, all_topics};
 use disk::{Disk, Frozen, Image};
 use load::churn::Churn;
 use load::ledger::Ledger;
-use load::{Chance, Fail, setting};
+use load::{Chance, Fail, PATIENCE, setting};
 use mounted::{Kind, Mounted};
 use work::{Pace, Topic};
 
@@ -174,7 +174,7 @@ impl Run {
             let topics = work::topics(&node.address(), &self.ledger);
             (node, topics)
         });
-        let pace = [Pace::Busy, Pace::Quiet, Pace::Busy, Pace::Lonely][self.chance.below(4) as usize];
+        let pace = Pace::ALL[self.chance.below(Pace::ALL.len() as u64) as usize];
         let moments = self.work(&node, &topics, pace);
         let counts = node.mounted.disk.counts();
         println!(
@@ -216,7 +216,7 @@ impl Run {
                 let _fail = Fail;
                 let mut threads: Vec<_> =
                     writers.iter().map(|writer| scope.spawn(|| writer.run(&stop))).collect();
-                if pace == Pace::Busy {
+                if matches!(pace, Pace::Busy | Pace::Streams) {
                     threads.push(scope.spawn(|| churn.run(&stop)));
                 }
                 let mut moments = Vec::new();
@@ -260,28 +260,75 @@ impl Run {
         let ready = began.elapsed();
         let all = all_topics(topics, &moment.churn);
         let mut found = told(&node, || {
+            check::nothing_refused(&node.broker.log());
             let reader = check::reader(&node.address());
             check::topics(&reader, moment, topics);
-            let mut found = check::read(&reader, &self.ledger, &all);
+            let found = check::read(&reader, &self.ledger, &all);
             check::content(&found, moment, &self.ledger.records(), &all);
-            drop(reader);
-            check::probe(&node.address(), &self.ledger, &all, &mut found);
             found
         });
         if self.chance.below(3) == 0 {
-            thread::sleep(self.chance.millis(0..20));
-            let (frozen, _) = node.mounted.disk.freeze();
-            drop(node.end());
-            node = self.start_after(frozen, "after it has served");
-            node.broker.wait();
-            found = told(&node, || {
-                let again = check::read(&check::reader(&node.address()), &self.ledger, &all);
-                check::same(&found, &again, &all);
-                again
+            (node, found) = self.cut_again(node, found, moment, &all);
+        } else {
+            told(&node, || {
+                let journal = check::probe(&node.address(), &self.ledger, &check::places(&all), 1, PATIENCE);
+                check::probed(&self.ledger, journal, &mut found);
             });
         }
         let count: usize = found.values().map(BTreeMap::len).sum();
         println!("  {count} records; ready after {ready:.1?}, done after {:.1?}", began.elapsed());
+        (node, found)
+    }
+
+    /// The broker serves what was found, and more, and loses its power again; sometimes as soon as the first record is
+    /// acknowledged.
+    fn cut_again(&mut self, node: Node, mut found: Found, moment: &Moment, all: &[Topic]) -> (Node, Found) {
+        let at_once = self.chance.below(2) == 0;
+        let (places, count) = match at_once {
+            true => (check::any(all, &mut self.chance), 1),
+            false => (check::places(all), 1 + self.chance.below(3)),
+        };
+        let pause = self.chance.millis(0..20);
+        let (mut frozen, journal) = told(&node, || {
+            let journal = check::probe(&node.address(), &self.ledger, &places, count, PATIENCE);
+            if !at_once {
+                thread::sleep(pause);
+            }
+            let (frozen, _) = node.mounted.disk.freeze();
+            check::probed(&self.ledger, journal, &mut found);
+            (frozen, journal)
+        });
+        let mut node = node;
+        if self.chance.below(2) == 0 {
+            (node, found) = self.kill(node, moment, all, journal);
+            (frozen, _) = node.mounted.disk.freeze();
+        }
+        drop(node.end());
+        node = self.start_after(frozen, "after it has served");
+        node.broker.wait();
+        found = told(&node, || {
+            check::nothing_refused(&node.broker.log());
+            let again = check::read(&check::reader(&node.address()), &self.ledger, all);
+            check::same(&found, &again, all);
+            again
+        });
+        (node, found)
+    }
+
+    /// Kills the broker while it writes, and starts it again on the same disk, which forgets nothing yet. What it then
+    /// serves has to outlive a cut. `journal` is of what was written since the last one.
+    fn kill(&mut self, node: Node, moment: &Moment, all: &[Topic], journal: usize) -> (Node, Found) {
+        println!("  killed while it writes");
+        let patience = self.chance.millis(0..40);
+        let last = check::probe(&node.address(), &self.ledger, &check::places(all), 10, patience);
+        let mut node = Node::begin(node.end());
+        node.broker.wait();
+        let found = told(&node, || {
+            check::nothing_refused(&node.broker.log());
+            let found = check::read(&check::reader(&node.address()), &self.ledger, all);
+            check::content(&found, &moment.with(&self.ledger, &[journal, last]), &self.ledger.records(), all);
+            found
+        });
         (node, found)
     }
 

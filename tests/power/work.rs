@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::load::churn::create;
-use crate::load::ledger::{Journal, Ledger};
-use crate::load::writers::{Writer, producer};
+use crate::load::ledger::{Journal, Ledger, Place};
+use crate::load::writers::{Keys, Writer, producer};
 
 /// What a topic keeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,28 +18,38 @@ pub enum Rule {
     LastOfKeys(usize),
 }
 
-/// A topic that is there from the beginning to the end.
+/// A topic.
 #[derive(Clone, Debug)]
 pub struct Topic {
     pub number: usize,
-    pub name: &'static str,
+    pub name: String,
     pub partitions: i32,
     pub rule: Rule,
+}
+
+impl Topic {
+    /// Its partitions.
+    pub fn places(&self) -> impl Iterator<Item = Place> + use<> {
+        let topic = self.number;
+        (0..self.partitions).map(move |partition| Place { topic, partition })
+    }
 }
 
 /// What the broker is told beside its defaults.
 pub const PROPERTIES: &str = "log.cleaner.backoff.ms=100\nlog.retention.check.interval.ms=300\n";
 
 const KEYS: usize = 60;
+/// A record with a value of this length and no key is a batch of 4096 bytes.
+pub const EVEN: usize = 4096 - 70;
 /// The smallest segments there can be.
 const SMALL: (&str, &str) = ("segment.bytes", "1048576");
 const FOREVER: &[(&str, &str)] = &[("retention.ms", "-1")];
 
 /// Makes the topics.
 pub fn topics(address: &str, ledger: &Ledger) -> Vec<Topic> {
-    let make = |name: &'static str, partitions, rule, settings: &[(&str, &str)]| {
+    let make = |name: &str, partitions, rule, settings: &[(&str, &str)]| {
         create(address, name, partitions, &[FOREVER, settings].concat());
-        Topic { number: ledger.topic(name, partitions), name, partitions, rule }
+        Topic { number: ledger.topic(name, partitions), name: name.to_owned(), partitions, rule }
     };
     let newest = [SMALL, ("retention.bytes", "1500000"), ("file.delete.delay.ms", "200")];
     let compact = [("cleanup.policy", "compact"), ("min.cleanable.dirty.ratio", "0.01")];
@@ -49,6 +59,8 @@ pub fn topics(address: &str, ledger: &Ledger) -> Vec<Topic> {
         make("large", 4, Rule::All, &[]),
         make("quiet", 2, Rule::All, &[("message.timestamp.type", "LogAppendTime")]),
         make("newest", 2, Rule::Newest, &newest),
+        make("streams", 1, Rule::Newest, &[("segment.bytes", "6000000"), ("retention.bytes", "6000000")]),
+        make("even", 2, Rule::All, &[]),
         make("keyed", 2, Rule::LastOfKeys(KEYS), &keyed),
     ]
 }
@@ -62,16 +74,25 @@ pub enum Pace {
     Quiet,
     /// By one who waits for each answer.
     Lonely,
+    /// So much to one partition that its file grows as a stream's does.
+    Streams,
+    /// Batches that fill a block each, so that what is left of one log's end could follow another's.
+    Even,
+}
+
+impl Pace {
+    /// Each as often as it is to be.
+    pub const ALL: [Pace; 7] =
+        [Pace::Busy, Pace::Quiet, Pace::Busy, Pace::Lonely, Pace::Streams, Pace::Quiet, Pace::Even];
 }
 
 /// Who writes.
 pub fn writers(address: &str, ledger: &Ledger, topics: &[Topic], pace: Pace) -> Vec<Writer> {
     let named = |name: &str| {
         let topic = topics.iter().find(|topic| topic.name == name).expect("it was made");
-        (topic.number, topic.name.to_owned(), topic.partitions)
+        (topic.number, topic.name.clone(), topic.partitions)
     };
-    let writer = |names: &[&str], largest, settings: &[(&str, &str)], open, burst, pause| {
-        let journal: Arc<Journal> = ledger.journal(largest);
+    let of = |journal: Arc<Journal>, names: &[&str], settings: &[(&str, &str)], open, burst, pause| {
         let idempotent = [&[("enable.idempotence", "true")], settings].concat();
         Writer {
             producer: producer(address, journal.clone(), &idempotent),
@@ -80,8 +101,11 @@ pub fn writers(address: &str, ledger: &Ledger, topics: &[Topic], pace: Pace) -> 
             open,
             burst,
             pause: Duration::from_millis(pause),
-            keys: None,
+            keys: Keys::OfAThird,
         }
+    };
+    let writer = |names: &[&str], largest, settings: &[(&str, &str)], open, burst, pause| {
+        of(ledger.journal(largest), names, settings, open, burst, pause)
     };
     let single = [("linger.ms", "0"), ("batch.num.messages", "1")];
     match pace {
@@ -96,7 +120,10 @@ pub fn writers(address: &str, ledger: &Ledger, topics: &[Topic], pace: Pace) -> 
             ),
             writer(&["rolls"], 20_000, &[("linger.ms", "5")], 60, 20, 20),
             writer(&["newest"], 15_000, &[("linger.ms", "5")], 40, 20, 10),
-            Writer { keys: Some(KEYS), ..writer(&["keyed"], 12_000, &[("linger.ms", "2")], 30, 20, 10) },
+            Writer {
+                keys: Keys::Many(KEYS),
+                ..writer(&["keyed"], 12_000, &[("linger.ms", "2")], 30, 20, 10)
+            },
             writer(&["large", "quiet"], 200, &[("linger.ms", "0")], 100, 10, 4),
             writer(&["quiet"], 30, &single, 1, 1, 1),
         ],
@@ -105,6 +132,17 @@ pub fn writers(address: &str, ledger: &Ledger, topics: &[Topic], pace: Pace) -> 
             writer(&["quiet", "rolls"], 300, &[("linger.ms", "1")], 20, 5, 3),
             writer(&["quiet"], 30, &single, 1, 1, 1),
         ],
+        Pace::Streams => vec![
+            writer(&["streams"], 100_000, &[("linger.ms", "5")], 20, 10, 1),
+            writer(&["quiet"], 30, &single, 1, 1, 1),
+        ],
+        Pace::Even => {
+            let journal = ledger.even_journal(EVEN);
+            vec![
+                Writer { keys: Keys::None, ..of(journal, &["even"], &single, 20, 20, 1) },
+                writer(&["quiet"], 30, &single, 1, 1, 1),
+            ]
+        }
         Pace::Lonely => vec![writer(&["large"], 2_000, &single, 1, 1, 1)],
     }
 }

@@ -38,9 +38,15 @@ pub struct Record {
 /// All records of one producer, in the order in which they were sent.
 pub struct Journal {
     pub number: usize,
-    /// The largest value.
-    largest: u64,
+    size: Size,
     sent: Mutex<Records>,
+}
+
+/// How long values are.
+#[derive(Clone, Copy, Debug)]
+enum Size {
+    Below(u64),
+    Exactly(usize),
 }
 
 #[derive(Default)]
@@ -62,7 +68,7 @@ impl Journal {
             lost: false,
         });
         let number = records.all.len() - 1;
-        (number, value(self.number, number, self.largest))
+        (number, value(self.number, number, self.size))
     }
 
     /// Notes an acknowledgement.
@@ -94,11 +100,17 @@ impl Journal {
 }
 
 /// The value of a producer's record: its numbers, and as much more as follows from them.
-fn value(journal: usize, number: usize, largest: u64) -> String {
+fn value(journal: usize, number: usize, size: Size) -> String {
     let mut chance = super::Chance::new((journal as u64) << 40 | number as u64);
-    let words = chance.below(largest) / 11;
+    let largest = match size {
+        Size::Below(largest) => chance.below(largest),
+        Size::Exactly(length) => length as u64 + 11,
+    };
     let mut value = format!("{journal} {number}");
-    (0..words).for_each(|_| value += &format!(" {:010}", chance.below(10_000_000_000)));
+    (0..largest / 11).for_each(|_| value += &format!(" {:010}", chance.below(10_000_000_000)));
+    if let Size::Exactly(length) = size {
+        value.truncate(length);
+    }
     value
 }
 
@@ -126,9 +138,19 @@ pub type Logs = BTreeMap<Place, Vec<Option<(usize, usize)>>>;
 pub type Noted = Vec<Vec<Option<i64>>>;
 
 impl Ledger {
+    /// A journal of records whose values are shorter than this.
     pub fn journal(&self, largest: u64) -> Arc<Journal> {
+        self.journal_of(Size::Below(largest))
+    }
+
+    /// A journal of records whose values all have this length.
+    pub fn even_journal(&self, length: usize) -> Arc<Journal> {
+        self.journal_of(Size::Exactly(length))
+    }
+
+    fn journal_of(&self, size: Size) -> Arc<Journal> {
         let mut journals = self.journals.lock().unwrap();
-        let journal = Journal { number: journals.len(), largest, sent: Mutex::default() };
+        let journal = Journal { number: journals.len(), size, sent: Mutex::default() };
         journals.push(Arc::new(journal));
         journals.last().unwrap().clone()
     }
@@ -182,6 +204,17 @@ impl Ledger {
         self.journals.lock().unwrap().iter().map(records).collect()
     }
 
+    /// What is acknowledged now of these journals, beside what was noted of others.
+    pub fn noted_with(&self, noted: &Noted, journals: &[usize]) -> Noted {
+        let mut noted = noted.clone();
+        noted.resize(self.counts().len(), Vec::new());
+        let records = self.records();
+        for journal in journals {
+            noted[*journal] = records[*journal].iter().map(|record| record.acknowledged).collect();
+        }
+        noted
+    }
+
     /// From here on the logs hold this, and what they do not hold is gone for good.
     pub fn go_on_from(&self, found: &BTreeMap<(usize, usize), i64>) {
         for journal in self.journals.lock().unwrap().iter() {
@@ -225,7 +258,7 @@ impl Ledger {
         let mut words = value.split(' ').map(|word| word.parse::<usize>());
         let (number_of_journal, number) = (words.next()?.ok()?, words.next()?.ok()?);
         let journal = self.journals.lock().unwrap().get(number_of_journal)?.clone();
-        let is_unchanged = value == self::value(journal.number, number, journal.largest);
+        let is_unchanged = value == self::value(journal.number, number, journal.size);
         (is_unchanged && number < journal.sent.lock().unwrap().all.len()).then_some((journal.number, number))
     }
 

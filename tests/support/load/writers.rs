@@ -107,8 +107,17 @@ pub struct Writer {
     /// How many records it hands over before it pauses.
     pub burst: u64,
     pub pause: Duration,
-    /// How many keys its records have, each in turn; without, a third has one and the same.
-    pub keys: Option<usize>,
+    pub keys: Keys,
+}
+
+/// Which keys a writer's records have.
+#[derive(Clone, Copy)]
+pub enum Keys {
+    None,
+    /// A third of them has one and the same.
+    OfAThird,
+    /// So many, each in turn.
+    Many(usize),
 }
 
 impl Writer {
@@ -126,8 +135,9 @@ impl Writer {
                 let partition = chance.below(*partitions as u64) as i32;
                 let place = Place { topic: *topic, partition };
                 match self.keys {
-                    None => send(&self.producer, name, place),
-                    Some(keys) => send_with(&self.producer, name, place, |number| {
+                    Keys::None => send_with(&self.producer, name, place, |_| None),
+                    Keys::OfAThird => send(&self.producer, name, place),
+                    Keys::Many(keys) => send_with(&self.producer, name, place, |number| {
                         Some(key(self.journal.number, number, keys))
                     }),
                 }
@@ -168,7 +178,7 @@ pub fn all(address: &str, ledger: &Ledger) -> Vec<Writer> {
                 open,
                 burst,
                 pause: Duration::from_millis(pause),
-                keys: None,
+                keys: Keys::OfAThird,
             }
         };
     let batches = [("linger.ms", "20"), ("compression.codec", "lz4")];
