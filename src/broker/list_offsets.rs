@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::call::Responder;
 use super::fetch::FileScan;
-use super::messages::{ListOffsetsPart, ListOffsetsReply, ShardReply};
+use super::messages::{EpochEndPart, ListOffsetsPart, ListOffsetsReply, ShardReply};
 use super::read_cache::SegmentFiles;
 use super::replica::Replica;
 use super::shard::Shard;
@@ -43,6 +43,16 @@ impl Shard {
             }
             responder.answer(ShardReply::ListOffsets(replies));
         });
+    }
+
+    /// Where a leader epoch ends.
+    pub(super) fn epoch_end(&self, part: &EpochEndPart) -> Result<(i32, i64), ErrorCode> {
+        let replica = self.serving(part.id)?;
+        let answer = replica.online(|online| {
+            online.partition.check_epoch(part.current_leader_epoch)?;
+            Ok(online.partition.epoch_end(part.leader_epoch))
+        });
+        answer.unwrap_or(Err(ErrorCode::NOT_LEADER_OR_FOLLOWER))
     }
 
     /// The answer, where nothing need be searched.

@@ -86,6 +86,8 @@ pub enum ShardRequest {
     Watch(WatchCall),
     /// Look offsets up.
     ListOffsets(Vec<ListOffsetsPart>),
+    /// Tell where leader epochs end.
+    EpochEnds(Vec<EpochEndPart>),
     /// Delete the records before an offset of each of these partitions.
     DeleteRecords(Vec<DeleteRecordsPart>),
     /// Tell who produces to these partitions, so many producers in all.
@@ -104,6 +106,8 @@ pub enum ShardReply {
     Watch,
     /// To [`ShardRequest::ListOffsets`], in the order of its parts.
     ListOffsets(Vec<ListOffsetsReply>),
+    /// To [`ShardRequest::EpochEnds`], in the order of its parts: the epoch that was found, and where it ends.
+    EpochEnds(Vec<Result<(i32, i64), ErrorCode>>),
     /// To [`ShardRequest::DeleteRecords`], in the order of its parts: where each log starts now.
     DeleteRecords(Vec<Result<i64, ErrorCode>>),
     /// To [`ShardRequest::DescribeProducers`], in the order of its parts.
@@ -244,6 +248,17 @@ pub struct ListOffsetsPart {
     pub current_leader_epoch: i32,
     /// Whether "latest" is the last stable offset.
     pub read_committed: bool,
+}
+
+/// A question for the end of a leader epoch.
+#[derive(Clone, Copy, Debug)]
+pub struct EpochEndPart {
+    /// The partition.
+    pub id: PartitionId,
+    /// The leader epoch that the client goes by, -1 for none.
+    pub current_leader_epoch: i32,
+    /// The epoch whose end is wanted.
+    pub leader_epoch: i32,
 }
 
 /// Records to delete.

@@ -16,7 +16,7 @@ use super::flush::Rounds;
 use super::kept_memory::KeptMemory;
 use super::log_dir::SharedLogDir;
 use super::marks::MarkFiles;
-use super::messages::{PartitionId, ShardRequest};
+use super::messages::{PartitionId, ShardReply, ShardRequest};
 use super::produce::Parked;
 use super::read_cache::ReadCache;
 use super::replica::{Replica, State};
@@ -131,6 +131,10 @@ impl Shard {
             ShardRequest::Fetch(call) => self.fetch(call, responder),
             ShardRequest::Watch(call) => self.watch(call, responder),
             ShardRequest::ListOffsets(parts) => self.list_offsets(parts, responder),
+            ShardRequest::EpochEnds(parts) => {
+                let replies = parts.iter().map(|part| self.epoch_end(part)).collect();
+                responder.answer(ShardReply::EpochEnds(replies));
+            }
             ShardRequest::DeleteRecords(parts) => self.delete_records(parts, responder),
             ShardRequest::DescribeProducers(parts, most) => self.describe_producers(parts, most, responder),
             ShardRequest::Command(command) => {

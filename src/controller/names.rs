@@ -6,6 +6,12 @@ pub const NAME_MAX: usize = 249;
 /// The metadata log, which is no topic that a client may create.
 pub const CLUSTER_METADATA: &str = "__cluster_metadata";
 
+/// A name as it is shown in a message about each of its partitions: no longer than a name can be.
+pub fn shown(name: &str) -> &str {
+    let end = (0..=NAME_MAX.min(name.len())).rev().find(|end| name.is_char_boundary(*end));
+    &name[..end.unwrap_or(0)]
+}
+
 /// Why a name is not allowed.
 pub fn check(name: &str) -> Result<(), String> {
     let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');

@@ -260,6 +260,23 @@ impl Partition {
         self.log.read_plan(offset, limit, max_bytes)
     }
 
+    /// The largest epoch not after `epoch`, and where it ends; (-1, -1) where that is not known. The epoch of now counts
+    /// too, under which nothing may have been written yet.
+    pub fn epoch_end(&self, epoch: i32) -> (i32, i64) {
+        let end = self.log.next_offset();
+        if epoch == -1 || epoch > self.leader_epoch {
+            return (-1, -1);
+        }
+        let entries = self.log.epochs().entries();
+        let now = (self.leader_epoch, end);
+        let all =
+            entries.iter().copied().chain((entries.last().map(|last| last.0) != Some(now.0)).then_some(now));
+        let (before, after): (Vec<_>, Vec<_>) = all.partition(|(known, _)| *known <= epoch);
+        // An epoch before all that are known ends where the first of them begins.
+        let found = before.last().map_or(epoch, |(known, _)| *known);
+        (found, after.first().map_or(end, |(_, start)| *start))
+    }
+
     /// Where a client's log, whose last record has `epoch` and whose end is `offset`, parts from this one.
     pub fn diverges(&self, epoch: i32, offset: i64) -> Option<(i32, i64)> {
         if epoch < 0 {

@@ -18,6 +18,7 @@ mod broker;
 #[allow(dead_code, reason = "a part of it is used here")]
 mod generate;
 
+mod admin;
 mod batches;
 mod bystander;
 mod claims;

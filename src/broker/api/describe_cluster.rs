@@ -16,9 +16,10 @@ pub fn answer(mut asked: Asked) -> Result<Reply, Ended> {
         BROKERS => None,
         CONTROLLERS => Some((
             ErrorCode::MISMATCHED_ENDPOINT_TYPE,
-            "this is a broker's listener; ask a controller's for controllers".to_string(),
+            "The request was sent to an endpoint of type BROKER, but we wanted an endpoint of type CONTROLLER"
+                .to_string(),
         )),
-        other => Some((ErrorCode::UNSUPPORTED_ENDPOINT_TYPE, format!("there is no endpoint type {other}"))),
+        other => Some((ErrorCode::UNSUPPORTED_ENDPOINT_TYPE, format!("Unsupported endpoint type {other}"))),
     };
     if let Some((error_code, message)) = refused {
         let error_message = Some(message);

@@ -19,7 +19,7 @@ use crate::wire::schema::{
 /// What may be done to the cluster, as bits of Kafka's operations: everything, as there are no ACLs.
 pub const CLUSTER_OPERATIONS: i32 = 0b1_1111_1010_0000;
 /// What may be done to a topic.
-const TOPIC_OPERATIONS: i32 = 0b1101_1111_1000;
+pub const TOPIC_OPERATIONS: i32 = 0b1101_1111_1000;
 /// From this version on, an empty list asks for no topic; before, for all of them.
 const EMPTY_IS_NONE: i16 = 1;
 /// The first version that can ask by id. Versions 10 and 11 have the field, and Kafka refuses it there.
@@ -102,11 +102,11 @@ impl Told {
 }
 
 /// The image, as a client sees it.
-struct View<'a> {
-    image: &'a Image,
-    listener: &'a str,
-    version: i16,
-    operations: bool,
+pub(super) struct View<'a> {
+    pub(super) image: &'a Image,
+    pub(super) listener: &'a str,
+    pub(super) version: i16,
+    pub(super) operations: bool,
 }
 
 impl View<'_> {
@@ -158,7 +158,7 @@ impl View<'_> {
         }
     }
 
-    fn partition(&self, partition_index: i32, partition: &Partition) -> MetadataResponsePartition {
+    pub(super) fn partition(&self, partition_index: i32, partition: &Partition) -> MetadataResponsePartition {
         let is_alive = |id: &i32| self.image.broker(*id).is_some_and(|broker| !broker.fenced);
         let leader = self.image.broker(partition.leader).filter(|_| partition.leader != NO_LEADER);
         let error_code = match leader {

@@ -3,26 +3,38 @@
 //! [`order`] reads a request's header and hands it to its API. Each API reads from top to bottom: decode, plan,
 //! call the shards, merge what they say, encode.
 
+pub mod acls;
 pub mod alter_configs;
 pub mod api_versions;
+pub mod client_quotas;
 pub mod commands;
 pub mod create_partitions;
 pub mod create_topics;
+pub mod delegation_tokens;
 pub mod delete_records;
 pub mod delete_topics;
 pub mod describe_cluster;
 pub mod describe_configs;
 pub mod describe_producers;
+pub mod describe_quorum;
+pub mod describe_topic_partitions;
+pub mod elect_leaders;
 pub mod fetch;
 pub mod find_coordinator;
 pub mod init_producer_id;
 pub mod list_config_resources;
+pub mod list_groups;
 pub mod list_offsets;
 pub mod metadata;
+pub mod offset_for_leader_epoch;
 pub mod places;
 pub mod produce;
 mod produce_refused;
+pub mod reassignments;
 pub mod recompress;
+pub mod scram_credentials;
+pub mod unregister_broker;
+pub mod update_features;
 
 use std::rc::Rc;
 
@@ -41,18 +53,36 @@ pub const SERVED: &[ApiKey] = &[
     ApiKey::ListOffsets,
     ApiKey::Metadata,
     ApiKey::FindCoordinator,
+    ApiKey::ListGroups,
     ApiKey::ApiVersions,
     ApiKey::CreateTopics,
     ApiKey::DeleteTopics,
     ApiKey::DeleteRecords,
     ApiKey::InitProducerId,
+    ApiKey::OffsetForLeaderEpoch,
+    ApiKey::DescribeAcls,
+    ApiKey::CreateAcls,
+    ApiKey::DeleteAcls,
     ApiKey::DescribeConfigs,
     ApiKey::AlterConfigs,
     ApiKey::CreatePartitions,
+    ApiKey::CreateDelegationToken,
+    ApiKey::RenewDelegationToken,
+    ApiKey::ExpireDelegationToken,
+    ApiKey::DescribeDelegationToken,
+    ApiKey::ElectLeaders,
     ApiKey::IncrementalAlterConfigs,
+    ApiKey::AlterPartitionReassignments,
+    ApiKey::ListPartitionReassignments,
+    ApiKey::DescribeClientQuotas,
+    ApiKey::DescribeUserScramCredentials,
+    ApiKey::DescribeQuorum,
+    ApiKey::UpdateFeatures,
     ApiKey::DescribeCluster,
     ApiKey::DescribeProducers,
+    ApiKey::UnregisterBroker,
     ApiKey::ListConfigResources,
+    ApiKey::DescribeTopicPartitions,
 ];
 
 /// A request whose header was read.
@@ -78,6 +108,8 @@ impl Asked {
             ApiKey::DescribeConfigs => request + describe_configs::memory(core, bytes),
             ApiKey::ListConfigResources => request + list_config_resources::memory(core),
             ApiKey::DescribeProducers => request + describe_producers::memory(core),
+            ApiKey::DescribeTopicPartitions => request + describe_topic_partitions::memory(core),
+            ApiKey::ElectLeaders => request + elect_leaders::memory(core),
             ApiKey::CreateTopics => request + create_topics::memory(bytes),
             _ => request,
         }
@@ -167,6 +199,24 @@ async fn dispatch(asked: Asked) -> Result<Reply, Ended> {
         ApiKey::FindCoordinator => find_coordinator::answer(asked),
         ApiKey::DescribeCluster => describe_cluster::answer(asked),
         ApiKey::DescribeProducers => describe_producers::answer(asked).await,
+        ApiKey::DescribeTopicPartitions => describe_topic_partitions::answer(asked).await,
+        ApiKey::OffsetForLeaderEpoch => offset_for_leader_epoch::answer(asked).await,
+        ApiKey::DescribeQuorum => describe_quorum::answer(asked),
+        ApiKey::UpdateFeatures => update_features::answer(asked),
+        ApiKey::ElectLeaders => elect_leaders::answer(asked),
+        ApiKey::AlterPartitionReassignments => reassignments::alter(asked),
+        ApiKey::ListPartitionReassignments => reassignments::list(asked),
+        ApiKey::UnregisterBroker => unregister_broker::answer(asked),
+        ApiKey::ListGroups => list_groups::answer(asked),
+        ApiKey::DescribeAcls => acls::describe(asked),
+        ApiKey::CreateAcls => acls::create(asked),
+        ApiKey::DeleteAcls => acls::delete(asked),
+        ApiKey::DescribeClientQuotas => client_quotas::describe(asked),
+        ApiKey::DescribeUserScramCredentials => scram_credentials::describe(asked),
+        ApiKey::CreateDelegationToken => delegation_tokens::create(asked),
+        ApiKey::RenewDelegationToken => delegation_tokens::renew(asked),
+        ApiKey::ExpireDelegationToken => delegation_tokens::expire(asked),
+        ApiKey::DescribeDelegationToken => delegation_tokens::describe(asked),
         other => unreachable!("{other} is not served, which was looked at before"),
     }
 }
