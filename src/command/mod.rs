@@ -12,14 +12,17 @@
 
 pub mod bench;
 pub mod client;
+pub mod cluster;
 pub mod completion;
 pub mod config;
 pub mod consume;
 pub mod dump;
 pub mod failure;
 pub mod format;
+pub mod offsets;
 pub mod output;
 pub mod produce;
+pub mod records;
 pub mod serve;
 pub mod topic;
 pub mod units;
@@ -108,6 +111,12 @@ pub enum Command {
     Topic(topic::TopicArgs),
     /// Show and change the settings of topics, brokers and the cluster
     Config(config::ConfigArgs),
+    /// Show where partitions begin and end, or which record a time leads to
+    Offsets(offsets::OffsetsArgs),
+    /// Delete the oldest records of a topic
+    Records(records::RecordsArgs),
+    /// Show the cluster: its id, brokers, controller, features and quorum
+    Cluster(cluster::ClusterArgs),
     /// Write records from standard input or files to a topic
     Produce(produce::ProduceArgs),
     /// Read a topic's records
@@ -139,6 +148,9 @@ fn call(cli: Cli) -> Result<()> {
         Command::Serve(args) => serve::run(&args, &cli.global),
         Command::Topic(args) => topic::run(&args, &cli.global),
         Command::Config(args) => config::run(&args, &cli.global),
+        Command::Offsets(args) => offsets::run(&args, &cli.global),
+        Command::Records(args) => records::run(&args, &cli.global),
+        Command::Cluster(args) => cluster::run(&args, &cli.global),
         Command::Produce(args) => produce::run(&args, &cli.global),
         Command::Consume(args) => consume::run(&args, &cli.global),
         Command::Dump(args) => dump::run(&args, cli.global.style()),

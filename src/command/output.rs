@@ -1,9 +1,11 @@
 //! Where a command's results go: text for a person, JSON for a program, progress for a terminal.
 
-use std::io::{self, BufWriter, IsTerminal, Write};
+use std::io::{self, BufRead, BufWriter, IsTerminal, Write};
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
+
+use super::failure::{Failure, Result};
 
 /// How results are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -50,6 +52,22 @@ pub fn reader_is_gone() -> bool {
     // SAFETY: one descriptor is told, and it outlives the call, which does not wait.
     let ready = unsafe { libc::poll(&mut stdout, 1, 0) };
     ready == 1 && stdout.revents & libc::POLLERR != 0
+}
+
+/// Asks a person; where there is none to ask, or he does not say yes, nothing is done, and `refusal` says so.
+pub fn confirm(question: &str, refusal: &str) -> Result<()> {
+    let refused = || Failure::usage(refusal);
+    if !io::stdin().is_terminal() {
+        return Err(refused().advice("In a script, give --yes."));
+    }
+    eprint!("{question} [y/N] ");
+    io::stderr().flush()?;
+    let mut answer = String::new();
+    io::stdin().lock().read_line(&mut answer)?;
+    match answer.trim().to_lowercase().as_str() {
+        "y" | "yes" => Ok(()),
+        _ => Err(refused()),
+    }
 }
 
 /// Writes one value as a line of JSON.

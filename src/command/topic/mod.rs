@@ -3,7 +3,7 @@
 mod alter;
 mod describe;
 
-use std::io::{self, BufRead, IsTerminal, Write};
+use std::io::Write;
 
 use clap::{Args, Subcommand};
 use serde::Serialize;
@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::Global;
 use super::client::{Client, Fault, Topic};
 use super::failure::{Failure, Result};
-use super::output::{Table, json_line, stdout};
+use super::output::{Table, confirm, json_line, stdout};
 use crate::wire::error::ErrorCode;
 use crate::wire::schema::{
     CreatableTopic, CreatableTopicConfig, CreateTopicsRequest, DeleteTopicState, DeleteTopicsRequest,
@@ -270,7 +270,9 @@ pub fn delete_topic(client: &mut Client, name: &str) -> Result<(), Fault> {
 
 fn delete(args: &DeleteArgs, global: &Global) -> Result<()> {
     if !args.yes {
-        confirm(&args.names)?;
+        let them = if args.names.len() == 1 { "it" } else { "them" };
+        let question = format!("Delete {} and all records in {them}?", args.names.join(", "));
+        confirm(&question, "deleting topics needs a yes; nothing was deleted")?;
     }
     let mut client = Client::connect(global)?;
     let (mut outcomes, mut faults) = (Vec::new(), Vec::new());
@@ -292,26 +294,6 @@ fn delete(args: &DeleteArgs, global: &Global) -> Result<()> {
         outcomes.push(outcome);
     }
     tell(global, &outcomes, faults)
-}
-
-/// Asks a person; where there is none to ask, nothing is deleted.
-fn confirm(names: &[String]) -> Result<()> {
-    let refuse = |what: &str| Failure::usage(format!("{what}; nothing was deleted"));
-    if !io::stdin().is_terminal() {
-        return Err(refuse("deleting topics needs a yes").advice("In a script, give --yes."));
-    }
-    eprint!(
-        "Delete {} and all records in {}? [y/N] ",
-        names.join(", "),
-        if names.len() == 1 { "it" } else { "them" }
-    );
-    io::stderr().flush()?;
-    let mut answer = String::new();
-    io::stdin().lock().read_line(&mut answer)?;
-    match answer.trim().to_lowercase().as_str() {
-        "y" | "yes" => Ok(()),
-        _ => Err(refuse("not confirmed")),
-    }
 }
 
 #[cfg(test)]
