@@ -373,7 +373,10 @@ impl<'a> Opener<'a> {
             }
             // Perhaps it is the index that is damaged: all of the segment is read.
         }
-        let mut scan = Scan::new(found.base_offset, epoch, self.request.mark, interval);
+        // One that has index files was finished: it was durable whole, and compaction may have taken the batch out that
+        // ended at the mark. It may be the last one, for a segment that was rolled by its age has none behind it.
+        let mark = self.request.mark.filter(|_| !found.indexed);
+        let mut scan = Scan::new(found.base_offset, epoch, mark, interval);
         let end = self.feed(&mut scan, &file, found.size, rebuild).await?;
         Ok(Scanned { file, scan, size: found.size, end, closed })
     }

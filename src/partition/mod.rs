@@ -221,7 +221,10 @@ impl Partition {
     /// Appends an admitted batch. `chunk` is what [`Log::needs_chunk`] asked for.
     pub fn append(&mut self, admitted: &Admitted, batch: &[u8], chunk: Option<Chunk>) -> Appended {
         let parts = (admitted.front, &batch[HEADER..]);
-        let place = self.log.append(&admitted.header, parts, self.leader_epoch, chunk);
+        // A log that another broker wrote may have seen more epochs than this partition; in a log they never fall.
+        let epoch =
+            self.log.epochs().latest().map_or(self.leader_epoch, |latest| latest.max(self.leader_epoch));
+        let place = self.log.append(&admitted.header, parts, epoch, chunk);
         let header = BatchHeader { base_offset: place.base_offset, ..admitted.header };
         self.producers.append(&header, admitted.now_ms);
         Appended {
