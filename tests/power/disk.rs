@@ -12,8 +12,6 @@ use std::time::Instant;
 
 use crate::load::Chance;
 
-/// What a disk writes at once, at the least.
-const SECTOR: usize = 512;
 const BLOCK: usize = 4096;
 
 /// What a disk holds. Blocks of zeros take no memory, and copies share what they have in common.
@@ -202,11 +200,11 @@ pub struct Frozen {
 }
 
 impl Frozen {
-    /// Cuts the power: gives what is found afterwards, and a word on it.
-    pub fn cut(self, chance: &mut Chance) -> (Image, String) {
+    /// Cuts the power: gives what is found afterwards, and a word on it. No sector, of so many bytes, is torn.
+    pub fn cut(self, sector: usize, chance: &mut Chance) -> (Image, String) {
         let Frozen { durable: mut image, loose } = self;
         let bytes: usize = loose.iter().map(|write| write.data.len()).sum();
-        let unit = if chance.below(2) == 0 { SECTOR } else { BLOCK };
+        let unit = if chance.below(2) == 0 { sector } else { BLOCK };
         let way = Way::choose(chance, loose.len());
         let mut kept = 0;
         for (number, write) in loose.iter().enumerate() {

@@ -333,7 +333,7 @@ impl Run {
     }
 
     fn start_after(&mut self, frozen: Frozen, when: &str) -> Node {
-        let (image, what) = frozen.cut(&mut self.chance);
+        let (image, what) = frozen.cut(self.kind.sector(), &mut self.chance);
         self.cuts += 1;
         println!("{:?}, cut {}, {when}: {what}", self.kind, self.cuts);
         Node::begin_on(self.kind, image)

@@ -23,6 +23,15 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// The sectors of the disk. XFS finds out that a block of its metadata was torn, and goes no further (it takes a
+    /// block for written whose first sector is); so it gets a disk that does not tear them.
+    pub fn sector(self) -> usize {
+        match self {
+            Kind::Ext4 => 512,
+            Kind::Xfs => 4096,
+        }
+    }
+
     fn make(self, device: &str) {
         match self {
             Kind::Ext4 => {
@@ -93,7 +102,9 @@ impl Mounted {
         let session = fuse::serve(mounted.disk.clone(), &file_system);
         mounted.session = Some(session.expect("FUSE takes a mount"));
         let file = file_system.join(fuse::FILE);
-        let device = run("losetup", &["--find", "--show", "--direct-io=on", text(&file)]);
+        let sector = kind.sector().to_string();
+        let device =
+            run("losetup", &["--find", "--show", "--direct-io=on", "--sector-size", &sector, text(&file)]);
         let device = device.trim().to_owned();
         let name = device.trim_start_matches("/dev/");
         mounted.device = Some(device.clone());
