@@ -12,7 +12,7 @@ use super::work::{EVEN, Rule, Topic};
 use crate::load::churn::{Known, until_done};
 use crate::load::ledger::{Ledger, Noted, Place, Record};
 use crate::load::writers::{config, key, producer, send_with};
-use crate::load::{Chance, PATIENCE, earliest, wait_on};
+use crate::load::{PATIENCE, earliest, wait_on};
 
 /// A producer and the number of its record.
 pub type Who = (usize, usize);
@@ -215,10 +215,13 @@ pub fn places(topics: &[Topic]) -> Vec<Target> {
     topics.iter().flat_map(all).collect()
 }
 
-/// One of the partitions.
-pub fn any(topics: &[Topic], chance: &mut Chance) -> Vec<Target> {
-    let mut all = places(topics);
-    vec![all.swap_remove(chance.below(all.len() as u64) as usize)]
+/// Those partitions whose tail the broker found torn, by its own word.
+pub fn torn(topics: &[Topic], log: &str) -> Vec<Target> {
+    let is_torn = |(name, place, _): &Target| {
+        let folder = format!("/{name}-{}/", place.partition);
+        log.lines().any(|line| line.contains(&folder) && line.contains("torn tail"))
+    };
+    places(topics).into_iter().filter(is_torn).collect()
 }
 
 /// Writes so many records to each of these partitions and waits until the last is acknowledged, but no longer than this.

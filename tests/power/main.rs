@@ -45,7 +45,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use broker::{Broker, Folder, free_address};
-use check::{Found, Moment, all_topics};
+use check::{Found, Moment, Target, all_topics};
 use disk::{Disk, Frozen, Image};
 use load::churn::Churn;
 use load::ledger::Ledger;
@@ -267,8 +267,9 @@ impl Run {
             check::content(&found, moment, &self.ledger.records(), &all);
             found
         });
-        if self.chance.below(3) == 0 {
-            (node, found) = self.cut_again(node, found, moment, &all);
+        let torn = check::torn(&all, &node.broker.log());
+        if self.chance.below(if torn.is_empty() { 3 } else { 2 }) == 0 {
+            (node, found) = self.cut_again(node, found, moment, &all, torn);
         } else {
             told(&node, || {
                 let journal = check::probe(&node.address(), &self.ledger, &check::places(&all), 1, PATIENCE);
@@ -281,13 +282,22 @@ impl Run {
     }
 
     /// The broker serves what was found, and more, and loses its power again; sometimes as soon as the first record is
-    /// acknowledged.
-    fn cut_again(&mut self, node: Node, mut found: Found, moment: &Moment, all: &[Topic]) -> (Node, Found) {
-        let at_once = self.chance.below(2) == 0;
-        let (places, count) = match at_once {
-            true => (check::any(all, &mut self.chance), 1),
-            false => (check::places(all), 1 + self.chance.below(3)),
-        };
+    /// acknowledged, which goes where the end of a log was `torn` and might have left something behind.
+    fn cut_again(
+        &mut self,
+        node: Node,
+        mut found: Found,
+        moment: &Moment,
+        all: &[Topic],
+        torn: Vec<Target>,
+    ) -> (Node, Found) {
+        let at_once = self.chance.below(3) > 0;
+        let (mut places, mut count) = (check::places(all), 1 + self.chance.below(3));
+        if at_once {
+            let mut candidates = if torn.is_empty() { places } else { torn };
+            places = vec![candidates.swap_remove(self.chance.below(candidates.len() as u64) as usize)];
+            count = 1;
+        }
         let pause = self.chance.millis(0..20);
         let (mut frozen, journal) = told(&node, || {
             let journal = check::probe(&node.address(), &self.ledger, &places, count, PATIENCE);
