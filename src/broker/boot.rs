@@ -4,6 +4,7 @@ use std::io;
 use std::path::Path;
 use std::rc::Rc;
 
+use super::dirs::belongs;
 use super::log_dir::LogDir;
 use super::marks::{FoundMarks, MarkFiles};
 use super::messages::{LogEnd, LogEnds, PartitionId};
@@ -11,6 +12,7 @@ use super::metadata_log::METADATA_TOPIC;
 use super::open::METADATA;
 use super::shard::Shard;
 pub use super::upkeep::remove_deleted;
+use super::volume::{SharedVolume, Volume};
 use crate::collections::Map;
 use crate::controller::Image;
 use crate::log::{checkpoint, segment};
@@ -29,6 +31,8 @@ pub const LOG_STARTS: &str = "log-start-offset-checkpoint";
 /// What a log directory holds when a node starts, before anything in it is changed.
 #[derive(Debug)]
 pub struct Found {
+    /// Its `directory.id`.
+    pub id: Uuid,
     /// What its file system allows.
     pub report: DiskReport,
     /// The stable ends.
@@ -49,8 +53,8 @@ impl Found {
     }
 }
 
-/// Looks at a log directory, making it if it is missing. Once per node, before its shards start.
-pub async fn look(disk: &Disk, dir: &Path) -> io::Result<Found> {
+/// Looks at the log directory of this id, making it if it is missing. Once per node, before its shards start.
+pub async fn look(disk: &Disk, dir: &Path, id: Uuid) -> io::Result<Found> {
     disk.create_dirs(dir).await?;
     // The folder's own name, and those above it, must outlast a power failure too.
     for above in dir.ancestors().skip(1) {
@@ -67,7 +71,7 @@ pub async fn look(disk: &Disk, dir: &Path) -> io::Result<Found> {
     let marks = FoundMarks::read(disk, dir).await?;
     // After a crash it may tell of a topic that was deleted and made again: the partitions' own files tell then.
     let starts = if clean { read_starts(disk, dir).await? } else { Map::default() };
-    Ok(Found { report, marks, clean, starts })
+    Ok(Found { id, report, marks, clean, starts })
 }
 
 async fn read_starts(disk: &Disk, dir: &Path) -> io::Result<Map<(String, i32), i64>> {
@@ -97,27 +101,48 @@ pub async fn begin(disk: &Disk, dir: &Path) -> io::Result<()> {
     }
 }
 
-/// Starts the shard of one core, without partitions. `mine` says which partitions are this core's.
-pub async fn start_shard(
+/// Begins to work with one of the node's log directories on one core. `mine` says which partitions in it are this
+/// core's.
+pub async fn start_volume(
     reactor: &Reactor,
-    dir: &Path,
+    (index, dir): (usize, &Path),
     found: &Found,
     mine: impl Fn(PartitionId) -> bool,
-) -> io::Result<Rc<Shard>> {
-    let log_dir = Rc::new(LogDir::open(reactor, dir, found.report.clone()).await?);
+) -> io::Result<SharedVolume> {
+    let log_dir = LogDir::open(reactor, (found.id, dir), found.report.clone()).await?;
     let marks = MarkFiles::begin(reactor, dir, log_dir.shares_flush(), &found.marks, mine).await?;
-    let shard = Shard::new(reactor.clone(), log_dir, marks);
-    shard.start();
-    Ok(shard)
+    Ok(Volume::new(index, log_dir, marks))
 }
 
-/// Puts aside the folders of partitions that this broker does not have by the image, such as those of a topic whose
+/// Starts the shard of one core over the log directories that work, without partitions.
+pub fn start_shard(reactor: &Reactor, volumes: Vec<SharedVolume>) -> Rc<Shard> {
+    let shard = Shard::new(reactor.clone(), volumes);
+    shard.start();
+    shard
+}
+
+/// Starts a shard over one log directory alone, as tests do that need no node around it.
+pub async fn start_alone(reactor: &Reactor, dir: &Path) -> io::Result<(Found, Rc<Shard>)> {
+    let disk = reactor.disk();
+    let found = look(&disk, dir, Uuid::ZERO).await?;
+    begin(&disk, dir).await?;
+    let volume = start_volume(reactor, (0, dir), &found, |_| true).await?;
+    Ok((found, start_shard(reactor, vec![volume])))
+}
+
+/// Stops what [`start_alone`] has started, and leaves the sign of a clean stop if it is one.
+pub async fn stop_alone(reactor: &Reactor, shard: &Rc<Shard>, dir: &Path) -> io::Result<()> {
+    let (_, ends) = stop_shard(shard).await.remove(0);
+    finish(&reactor.disk(), dir, &ends.map_err(io::Error::other)?).await
+}
+
+/// Puts aside the folders of partitions that this broker does not have here by the image, such as those of a topic whose
 /// deletion a crash cut short. They are renamed, not deleted: it is for the operator to say that they can go.
 pub async fn put_strays_aside(log_dir: &LogDir, image: &Image, node_id: i32) -> io::Result<()> {
     for entry in log_dir.disk.list(&log_dir.path).await?.into_iter().filter(|entry| entry.is_dir) {
         let Some((topic, partition)) = segment::parse_partition_dir(&entry.name) else { continue };
         let known = image.topic_named(topic).and_then(|topic| topic.partitions.get(&partition));
-        if topic == METADATA_TOPIC || known.is_some_and(|partition| partition.core_on(node_id).is_some()) {
+        if topic == METADATA_TOPIC || known.is_some_and(|known| belongs(known, node_id, log_dir.id)) {
             continue;
         }
         let dir = log_dir.path.join(&entry.name);
@@ -143,15 +168,21 @@ pub async fn put_aside(log_dir: &LogDir, dir: &Path, name: &str, topic_id: Uuid)
 }
 
 /// Stops a shard: takes no more appends, waits a little for logs that are being opened and until all that was
-/// appended is flushed, and leaves the logs as Kafka would. Gives where each log ends.
-pub async fn stop_shard(shard: &Rc<Shard>) -> io::Result<LogEnds> {
+/// appended is flushed, and leaves the logs as Kafka would. Gives where the logs of each log directory end, or why it
+/// is not left as a clean stop leaves it.
+pub async fn stop_shard(shard: &Rc<Shard>) -> Vec<(usize, Result<LogEnds, String>)> {
     shard.begin_stop();
     shard.all_opened().await;
     shard.settled().await;
-    if let Some(failure) = shard.log_dir.failure() {
-        return Err(io::Error::other(failure));
+    let mut ends = Vec::new();
+    for volume in &shard.volumes {
+        let closed = match volume.log_dir.failure() {
+            Some(failure) => Err(failure),
+            None => shard.close(volume).await.map_err(|error| error.to_string()),
+        };
+        ends.push((volume.index, closed));
     }
-    shard.close().await
+    ends
 }
 
 /// Leaves the sign of a clean stop, once every shard has stopped. `ends` is where the logs end.

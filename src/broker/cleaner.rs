@@ -75,12 +75,12 @@ impl Shard {
     /// Cleans logs until the node stops.
     pub(super) async fn clean_logs(self: Rc<Shard>) {
         let Some(config) = self.cleaner.get() else { return };
-        while !self.is_stopping() && !self.log_dir.has_failed() {
+        while !self.is_stopping() {
             let Some((replica, _)) = self.dirtiest_log().await else {
                 self.reactor.sleep(config.backoff.max(PAUSE)).await;
                 continue;
             };
-            let permit = self.upkeep.acquire(1).await;
+            let permit = replica.volume.upkeep.acquire(1).await;
             if self.is_stopping() {
                 return;
             }
@@ -108,7 +108,8 @@ impl Shard {
                 }
                 Err(Stopped::Torn(error)) if replica.is_missed(&error) => {}
                 Err(Stopped::Io(error) | Stopped::Torn(error)) => {
-                    return self.fail(&format!("{}: it could not be compacted", replica.name()), &error);
+                    let what = format!("{}: it could not be compacted", replica.name());
+                    self.fail(&replica.volume, &what, &error);
                 }
                 Err(Stopped::Unfit(why)) => {
                     tracing::error!(
@@ -272,7 +273,7 @@ impl<'a> Cleaning<'a> {
             }
         }
         if !changed {
-            return Ok(remove_if_there(&self.shard.log_dir, &writer.path).await?);
+            return Ok(remove_if_there(self.replica.log_dir(), &writer.path).await?);
         }
         let written = writer.finish(self).await?;
         self.exchange(group, first_dirty, written).await
@@ -282,7 +283,7 @@ impl<'a> Cleaning<'a> {
     async fn exchange(&mut self, group: &[i64], first_dirty: i64, written: Written) -> Result<(), Stopped> {
         self.still_wanted()?;
         self.write_checkpoint(first_dirty, group.to_vec()).await?;
-        let (replica, log_dir) = (self.replica, &self.shard.log_dir);
+        let (replica, log_dir) = (self.replica, self.replica.log_dir());
         replica.files.begin();
         let exchanged = exchange_files(log_dir, &replica.dir, group).await;
         if exchanged.is_ok() {
@@ -297,7 +298,7 @@ impl<'a> Cleaning<'a> {
 
     async fn write_checkpoint(&self, first_dirty: i64, exchange: Vec<i64>) -> Result<(), Stopped> {
         let checkpoint = Checkpoint { first_dirty, exchange };
-        Ok(self.shard.log_dir.disk.replace(&self.replica.dir.join(NAME), checkpoint.encode()).await?)
+        Ok(self.replica.log_dir().disk.replace(&self.replica.dir.join(NAME), checkpoint.encode()).await?)
     }
 
     /// The segments that hold these offsets, with their sizes.
@@ -317,7 +318,7 @@ impl<'a> Cleaning<'a> {
     }
 
     fn still_wanted(&self) -> Result<(), Stopped> {
-        match self.shard.is_stopping() || self.replica.gone.get() || self.shard.log_dir.has_failed() {
+        match self.shard.is_stopping() || self.replica.gone.get() || self.replica.log_dir().has_failed() {
             true => Err(Stopped::Going),
             false => Ok(()),
         }
@@ -431,7 +432,7 @@ struct Writer {
 impl Writer {
     async fn create(cleaning: &Cleaning<'_>, base: i64) -> io::Result<Writer> {
         let path = cleaned(&cleaning.replica.dir, base, Kind::Log);
-        let file = cleaning.shard.log_dir.disk.open(&path, true).await?;
+        let file = cleaning.replica.log_dir().disk.open(&path, true).await?;
         file.truncate(0).await?;
         Ok(Writer { base, path, file, bytes: Vec::new(), written: 0, index: SegmentIndex::default() })
     }
@@ -470,7 +471,7 @@ impl Writer {
         }
         self.file.truncate(self.written).await?;
         self.file.flush().await?;
-        let (disk, dir) = (&cleaning.shard.log_dir.disk, &cleaning.replica.dir);
+        let (disk, dir) = (&cleaning.replica.log_dir().disk, &cleaning.replica.dir);
         let max_timestamp = self.index.max_timestamp();
         disk.replace(&cleaned(dir, self.base, Kind::TimeIndex), self.index.time_file()).await?;
         disk.replace(&cleaned(dir, self.base, Kind::Index), self.index.offset_file()).await?;

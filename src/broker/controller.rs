@@ -14,8 +14,10 @@ use super::call::{Caller, Responder};
 use super::messages::{ProduceCall, ProducePart, ProducePartReply, ShardReply, ShardRequest, ToCore};
 use super::metadata_log::{METADATA_LOG, encode};
 use super::shard::Shard;
+use crate::controller::brokers::Position;
+use crate::controller::directories::Assignment;
 use crate::controller::{Answer, Controller, Image, Refusal};
-use crate::limits::COMMAND_PARTS;
+use crate::limits::{COMMAND_PARTS, METADATA_BATCH_RECORDS};
 use crate::reactor::sync::{Bell, completion};
 use crate::reactor::{Class, Nanos};
 use crate::wire::error::ErrorCode;
@@ -25,6 +27,7 @@ use crate::wire::schema::{
     CreatePartitionsTopicResult, CreateTopicsRequest, DeletableTopicResult, DeleteTopicsRequest,
     IncrementalAlterConfigsRequest, IncrementalAlterConfigsResourceResponse,
 };
+use crate::wire::uuid::Uuid;
 
 /// A command for the controller. It is answered when its records are committed and every core of this broker goes
 /// by them.
@@ -41,6 +44,10 @@ pub enum Command {
     IncrementalAlterConfigs(IncrementalAlterConfigsRequest),
     /// Give this broker a block of producer ids.
     AllocateProducerIds,
+    /// Replicas of this broker lie in these log directories from now on.
+    AssignDirectories(Vec<Assignment>),
+    /// A log directory of this broker has failed: go on behind this partition.
+    DirectoryFailed(Uuid, Option<Position>),
 }
 
 impl Command {
@@ -60,8 +67,50 @@ impl Command {
             Command::IncrementalAlterConfigs(request) => {
                 request.resources.iter().map(|resource| 1 + resource.configs.len()).sum()
             }
-            Command::AllocateProducerIds => 0,
+            Command::AssignDirectories(assignments) => assignments.len(),
+            Command::AllocateProducerIds | Command::DirectoryFailed(..) => 0,
         }
+    }
+
+    /// What the controller makes of it, for the broker that asks under this epoch.
+    pub fn decide(
+        &self,
+        controller: &Controller,
+        (node_id, broker_epoch): (i32, i64),
+        chance: &mut dyn FnMut() -> u64,
+    ) -> Result<Answer<CommandReply>, Refusal> {
+        fn with<T>(answer: Answer<T>, reply: impl FnOnce(T) -> CommandReply) -> Answer<CommandReply> {
+            Answer { reply: reply(answer.reply), records: answer.records }
+        }
+        Ok(match self {
+            Command::CreateTopics(request) => {
+                with(controller.create_topics(request, chance), CommandReply::CreateTopics)
+            }
+            Command::DeleteTopics(request) => {
+                with(controller.delete_topics(request), CommandReply::DeleteTopics)
+            }
+            Command::CreatePartitions(request) => {
+                with(controller.create_partitions(request), CommandReply::CreatePartitions)
+            }
+            Command::AlterConfigs(request) => {
+                with(controller.alter_configs(request), CommandReply::AlterConfigs)
+            }
+            Command::IncrementalAlterConfigs(request) => {
+                with(controller.incremental_alter_configs(request), CommandReply::IncrementalAlterConfigs)
+            }
+            Command::AssignDirectories(assignments) => {
+                with(controller.assign_directories(node_id, assignments), |()| CommandReply::Done)
+            }
+            Command::DirectoryFailed(directory, after) => {
+                let limit = METADATA_BATCH_RECORDS;
+                let answer = controller.directory_failed(node_id, *directory, *after, limit);
+                with(answer, CommandReply::GoOn)
+            }
+            Command::AllocateProducerIds => {
+                let answer = controller.allocate_producer_ids(node_id, broker_epoch)?;
+                with(answer, CommandReply::ProducerIds)
+            }
+        })
     }
 }
 
@@ -79,6 +128,10 @@ pub enum CommandReply {
     IncrementalAlterConfigs(Vec<IncrementalAlterConfigsResourceResponse>),
     /// To [`Command::AllocateProducerIds`]: the first id of the block.
     ProducerIds(i64),
+    /// To [`Command::AssignDirectories`].
+    Done,
+    /// To [`Command::DirectoryFailed`]: where to go on, none at the end.
+    GoOn(Option<Position>),
     /// To any command: it is not carried out.
     Refused(Refusal),
 }
@@ -154,6 +207,23 @@ impl ControllerShell {
         Ok(reply)
     }
 
+    /// Tells the cluster that a log directory of this broker has failed.
+    pub async fn directory_failed(&self, directory: Uuid) -> Result<(), Refusal> {
+        let mut after = None;
+        loop {
+            let (completer, answer) = completion();
+            self.add(Command::DirectoryFailed(directory, after), Responder::Local(completer));
+            after = match answer.await {
+                ShardReply::Command(CommandReply::GoOn(after)) => after,
+                ShardReply::Command(CommandReply::Refused(refusal)) => return Err(refusal),
+                _ => unreachable!("a command is answered as one"),
+            };
+            if after.is_none() {
+                return Ok(());
+            }
+        }
+    }
+
     /// Puts a command behind those that wait; refuses it where they are too many, for who has asked may have gone.
     fn add(&self, command: Command, responder: Responder) {
         let parts = command.parts();
@@ -185,36 +255,18 @@ impl ControllerShell {
 
     fn answer(&self, command: &Command) -> Result<Answer<CommandReply>, Refusal> {
         let needs_room = matches!(command, Command::CreateTopics(_) | Command::CreatePartitions(_));
-        if needs_room && self.shard.log_dir.is_full() {
+        // What the metadata log may still take is kept for what makes room.
+        let no_room = || {
+            let log = self.shard.replica(METADATA_LOG);
+            log.is_some_and(|log| log.log_dir().is_full())
+                || self.shard.volumes.iter().all(|volume| volume.log_dir.is_full())
+        };
+        if needs_room && no_room() {
             let what = "the disk is full: new partitions need room on it; delete topics, or make room";
             return Err(Refusal::new(ErrorCode::KAFKA_STORAGE_ERROR, what));
         }
-        fn with<T>(answer: Answer<T>, reply: impl FnOnce(T) -> CommandReply) -> Answer<CommandReply> {
-            Answer { reply: reply(answer.reply), records: answer.records }
-        }
-        let controller = self.controller.borrow();
         let mut chance = || self.shard.reactor.random();
-        Ok(match command {
-            Command::CreateTopics(request) => {
-                with(controller.create_topics(request, &mut chance), CommandReply::CreateTopics)
-            }
-            Command::DeleteTopics(request) => {
-                with(controller.delete_topics(request), CommandReply::DeleteTopics)
-            }
-            Command::CreatePartitions(request) => {
-                with(controller.create_partitions(request), CommandReply::CreatePartitions)
-            }
-            Command::AlterConfigs(request) => {
-                with(controller.alter_configs(request), CommandReply::AlterConfigs)
-            }
-            Command::IncrementalAlterConfigs(request) => {
-                with(controller.incremental_alter_configs(request), CommandReply::IncrementalAlterConfigs)
-            }
-            Command::AllocateProducerIds => {
-                let answer = controller.allocate_producer_ids(self.node_id, self.broker_epoch.get())?;
-                with(answer, CommandReply::ProducerIds)
-            }
-        })
+        command.decide(&self.controller.borrow(), (self.node_id, self.broker_epoch.get()), &mut chance)
     }
 
     /// Makes records durable, and has every core go by them.

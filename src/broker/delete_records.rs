@@ -20,7 +20,10 @@ impl Shard {
         self.reactor.spawn(Class::Request, async move {
             let mut answers = Vec::with_capacity(parts.len());
             for part in parts {
-                let permit = shard.upkeep.acquire(1).await;
+                let permit = match shard.replica(part.id) {
+                    Some(replica) => Some(replica.volume.upkeep.acquire(1).await),
+                    None => None,
+                };
                 let (completer, answer) = completion();
                 let working = shard.clone();
                 shard.reactor.spawn(Class::Request, async move {
@@ -65,13 +68,14 @@ impl Shard {
 
     async fn write_start(&self, replica: &Replica, offset: i64) -> Result<(), ErrorCode> {
         let path = replica.dir.join(LOG_STARTS);
-        match self.log_dir.disk.replace(&path, checkpoint::encode_start(offset)).await {
+        match replica.log_dir().disk.replace(&path, checkpoint::encode_start(offset)).await {
             Ok(()) => Ok(()),
             Err(error) if replica.is_missed(&error) => Err(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION),
             // What is on the disk is as it was.
             Err(error) if error.kind() == io::ErrorKind::StorageFull => Err(ErrorCode::KAFKA_STORAGE_ERROR),
             Err(error) => {
-                self.fail(&format!("{}: its start could not be written", replica.name()), &error);
+                let what = format!("{}: its start could not be written", replica.name());
+                self.fail(&replica.volume, &what, &error);
                 Err(ErrorCode::KAFKA_STORAGE_ERROR)
             }
         }

@@ -17,6 +17,7 @@ use std::rc::Rc;
 use super::log_dir::FlushSet;
 use super::replica::{Online, Replica};
 use super::shard::Shard;
+use super::volume::{SharedVolume, Volume};
 use crate::limits::{MARK_DELAY, ROUND_BYTES};
 use crate::log::Target;
 use crate::log::tail::Write;
@@ -91,16 +92,49 @@ impl Rounds {
     fn flusher_is_busy(&self) -> bool {
         self.flushing.get() || !self.written.borrow().is_empty()
     }
+
+    /// What each dirty partition has to write. A partition whose file is being grown just there waits for the
+    /// next round.
+    fn take_dirty(&self) -> (Vec<Planned>, Vec<(Rc<Replica>, Target)>) {
+        self.dirty_bytes.set(0);
+        let (mut planned, mut targets, mut held) = (Vec::new(), Vec::new(), Vec::new());
+        for replica in self.dirty.take() {
+            let part = replica.online(|online| {
+                if online.is_held_by_growth() {
+                    held.push(replica.clone());
+                    return None;
+                }
+                online.dirty = false;
+                online.partition.log.begin_round()
+            });
+            let Some(part) = part.flatten() else { continue };
+            for (segment, write) in part.writes {
+                planned.push(Planned { replica: replica.clone(), segment, write });
+            }
+            targets.push((replica, part.target));
+        }
+        self.dirty.borrow_mut().extend(held);
+        (planned, targets)
+    }
 }
 
-impl Shard {
-    /// How many bytes are gathered while a flush is under way before the next round is written.
-    pub fn gather(&self, bytes: usize) {
-        self.rounds.gather.set(bytes);
+impl Planned {
+    /// Begins the write. None if the partition has been retired meanwhile.
+    fn submit(self, flush: &mut FlushSet) -> Option<Completion<io::Result<()>>> {
+        let Planned { replica, segment, write } = self;
+        let range = write.position..write.position + write.data.len() as u64;
+        replica.online(|online| {
+            let file = online.files.get(&segment).expect("the file was made before the write");
+            let durability = file.growth.durability(&range).expect("no step grows where a write goes");
+            flush.add(durability, (replica.id, segment), &file.file);
+            file.file.write_at(write.data, write.position)
+        })
     }
+}
 
+impl Volume {
     /// Resolves when all that was appended is flushed, or the log directory has failed.
-    pub async fn settled(&self) {
+    pub(super) async fn settled(&self) {
         loop {
             let flushed = self.rounds.flushed.notified();
             if self.rounds.is_idle() || self.log_dir.has_failed() {
@@ -109,14 +143,28 @@ impl Shard {
             flushed.await;
         }
     }
+}
+
+impl Shard {
+    /// How many bytes are gathered while a flush is under way before the next round is written.
+    pub fn gather(&self, bytes: usize) {
+        self.volumes.iter().for_each(|volume| volume.rounds.gather.set(bytes));
+    }
+
+    /// Resolves when all that was appended is flushed, but for log directories that have failed.
+    pub async fn settled(&self) {
+        for volume in &self.volumes {
+            volume.settled().await;
+        }
+    }
 
     /// The writer.
-    pub(super) async fn write_rounds(self: Rc<Shard>) {
-        let rounds = &self.rounds;
-        while !self.log_dir.has_failed() {
+    pub(super) async fn write_rounds(self: Rc<Shard>, volume: SharedVolume) {
+        let rounds = &volume.rounds;
+        while !volume.log_dir.has_failed() {
             let (work, flushed) = (rounds.work.notified(), rounds.flushed.notified());
             if rounds.dirty.borrow().is_empty() {
-                if !self.marks.is_dirty() {
+                if !volume.marks.is_dirty() {
                     work.await;
                     continue;
                 }
@@ -132,7 +180,7 @@ impl Shard {
             }
             let again = rounds.work.notified();
             rounds.writing.set(true);
-            let written = self.write_round().await;
+            let written = self.write_round(&volume).await;
             rounds.writing.set(false);
             match written {
                 Ok(Some(round)) => {
@@ -144,7 +192,7 @@ impl Shard {
                     rounds.flushed.ring();
                     again.await;
                 }
-                Err(error) => self.fail("a write failed", &error),
+                Err(error) => self.fail(&volume, "a write failed", &error),
             }
         }
         rounds.flushed.ring();
@@ -152,49 +200,25 @@ impl Shard {
     }
 
     /// Takes all that was appended and writes it; returns when every write has finished.
-    async fn write_round(self: &Rc<Shard>) -> io::Result<Option<Round>> {
-        let (planned, targets) = self.take_dirty();
-        if planned.is_empty() && !self.marks.is_dirty() {
+    async fn write_round(self: &Rc<Shard>, volume: &Volume) -> io::Result<Option<Round>> {
+        let (planned, targets) = volume.rounds.take_dirty();
+        if planned.is_empty() && !volume.marks.is_dirty() {
             return Ok(None);
         }
         self.make_files(&planned).await?;
         let mut flush = FlushSet::default();
         let mut writes = Vec::with_capacity(planned.len() + 1);
         for plan in planned {
-            if let Some(write) = self.submit(plan, &mut flush) {
+            if let Some(write) = plan.submit(&mut flush) {
                 writes.push(write);
             }
         }
-        self.marks.submit(&mut writes, &mut flush);
+        volume.marks.submit(&mut writes, &mut flush);
         for write in writes {
             write.await?;
         }
-        self.marks.round_written();
+        volume.marks.round_written();
         Ok(Some(Round { targets, flush }))
-    }
-
-    /// What each dirty partition has to write. A partition whose file is being grown just there waits for the
-    /// next round.
-    fn take_dirty(&self) -> (Vec<Planned>, Vec<(Rc<Replica>, Target)>) {
-        self.rounds.dirty_bytes.set(0);
-        let (mut planned, mut targets, mut held) = (Vec::new(), Vec::new(), Vec::new());
-        for replica in self.rounds.dirty.take() {
-            let part = replica.online(|online| {
-                if online.is_held_by_growth() {
-                    held.push(replica.clone());
-                    return None;
-                }
-                online.dirty = false;
-                online.partition.log.begin_round()
-            });
-            let Some(part) = part.flatten() else { continue };
-            for (segment, write) in part.writes {
-                planned.push(Planned { replica: replica.clone(), segment, write });
-            }
-            targets.push((replica, part.target));
-        }
-        self.rounds.dirty.borrow_mut().extend(held);
-        (planned, targets)
     }
 
     /// Makes the files of segments that have just begun, and makes their names durable.
@@ -210,22 +234,10 @@ impl Shard {
         join_all(made.collect::<Vec<_>>()).await.into_iter().collect()
     }
 
-    /// Begins one write. None if the partition has been retired meanwhile.
-    fn submit(&self, plan: Planned, flush: &mut FlushSet) -> Option<Completion<io::Result<()>>> {
-        let Planned { replica, segment, write } = plan;
-        let range = write.position..write.position + write.data.len() as u64;
-        replica.online(|online| {
-            let file = online.files.get(&segment).expect("the file was made before the write");
-            let durability = file.growth.durability(&range).expect("no step grows where a write goes");
-            flush.add(durability, (replica.id, segment), &file.file);
-            file.file.write_at(write.data, write.position)
-        })
-    }
-
     /// The flusher.
-    pub(super) async fn flush_rounds(self: Rc<Shard>) {
-        let rounds = &self.rounds;
-        while !self.log_dir.has_failed() {
+    pub(super) async fn flush_rounds(self: Rc<Shard>, volume: SharedVolume) {
+        let rounds = &volume.rounds;
+        while !volume.log_dir.has_failed() {
             let one_written = rounds.one_written.notified();
             let written = rounds.written.take();
             if written.is_empty() {
@@ -239,9 +251,9 @@ impl Shard {
                 flush.merge(round.flush);
                 targets.extend(round.targets);
             }
-            match self.log_dir.flush(flush.device, &flush.files()).await {
+            match volume.log_dir.flush(flush.device, &flush.files()).await {
                 Ok(()) => self.advance(targets),
-                Err(error) => self.fail("a flush failed", &error),
+                Err(error) => self.fail(&volume, "a flush failed", &error),
             }
             rounds.flushing.set(false);
             rounds.flushed.ring();
@@ -258,7 +270,7 @@ impl Shard {
                 online.wake(grown)
             });
             let Some(acknowledged) = moved else { continue };
-            self.marks.set(replica.id, target.offset);
+            replica.volume.marks.set(replica.id, target.offset);
             acknowledged.into_iter().for_each(|pending| pending.acknowledge());
             self.look_after_growth(&replica);
         }

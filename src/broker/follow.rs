@@ -7,8 +7,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::boot::Found;
 use super::core::Core;
+use super::dirs::Dirs;
 use super::lifecycle::{Before, PartitionSpec};
 use super::messages::PartitionId;
 use super::shard::Shard;
@@ -40,7 +40,7 @@ impl Follower {
     }
 
     /// Opens all partitions that are this core's by its image, at the start of the node.
-    pub async fn open_all(&self, found: &Found, accept_loss: &[(String, i32)]) {
+    pub async fn open_all(&self, dirs: &Dirs, accept_loss: &[(String, i32)]) {
         let image = self.image.borrow().clone();
         let layers = self.layers(&image);
         self.take_up(&layers);
@@ -48,13 +48,11 @@ impl Follower {
             let mut config = None;
             for (number, partition) in topic.partitions.iter().filter(|(_, p)| self.is_mine(p)) {
                 let config = config.get_or_insert_with(|| resolve(topic, &layers));
-                let spec = spec(topic, *number, partition, config);
+                let spec = self.spec(topic, *number, partition, config);
                 let accepted = |(name, n): &(String, i32)| **name == *topic.name && n == number;
                 let before = Before {
-                    mark: found.marks.marks.get(&spec.id).copied(),
-                    clean: found.clean,
                     accept_loss: accept_loss.iter().any(accepted),
-                    start: found.start_of(&topic.name, *number),
+                    ..dirs.before(spec.directory, spec.id, &topic.name)
                 };
                 self.shard.open_partition(spec, before);
                 if *number as usize % TURN == TURN - 1 {
@@ -133,7 +131,7 @@ impl Follower {
         let mine = topic.and_then(|topic| Some((topic, topic.partitions.get(&id.partition)?)));
         match mine.filter(|(_, partition)| self.is_mine(partition)) {
             Some((topic, partition)) => {
-                let spec = spec(topic, id.partition, partition, known.config(topic, layers));
+                let spec = self.spec(topic, id.partition, partition, known.config(topic, layers));
                 match self.shard.replica(id) {
                     Some(_) => self.shard.update_partition(&spec),
                     None => self.shard.open_partition(spec, Before::default()),
@@ -149,6 +147,35 @@ impl Follower {
 
     fn layers(&self, image: &Image) -> Layers {
         image.broker_layers(self.core.settings.node_id, &self.core.config.layers)
+    }
+
+    fn spec(&self, topic: &Topic, number: i32, partition: &Partition, config: &TopicConfig) -> PartitionSpec {
+        let id = PartitionId { topic: topic.id, partition: number };
+        let limit = |limit: Option<u64>| limit.map_or(-1, |limit| i64::try_from(limit).unwrap_or(i64::MAX));
+        PartitionSpec {
+            id,
+            topic: Rc::from(&*topic.name),
+            directory: partition.directory_on(self.core.settings.node_id).unwrap_or_default(),
+            revision: partition.revision,
+            leader_epoch: partition.leader_epoch,
+            log: LogConfig {
+                segment_bytes: config.segment_bytes.into(),
+                segment_ms: i64::try_from(config.segment_age_ms(chance(id))).unwrap_or(i64::MAX),
+                index_interval_bytes: config.index_interval_bytes.into(),
+                segment_index_bytes: config.segment_index_bytes as usize,
+                retention_ms: limit(config.retention_ms),
+                retention_bytes: limit(config.retention_bytes),
+                delete: config.cleanup_policy.delete,
+                delete_delay_ms: config.file_delete_delay_ms,
+                compaction: config.cleanup_policy.compact.then(|| compaction(config)),
+            },
+            rules: AppendRules {
+                max_message_bytes: config.max_message_bytes as usize,
+                log_append_time: config.message_timestamp_type == TimestampType::LogAppendTime,
+                timestamp_before_max_ms: config.message_timestamp_before_max_ms,
+                timestamp_after_max_ms: config.message_timestamp_after_max_ms,
+            },
+        }
     }
 
     fn is_mine(&self, partition: &Partition) -> bool {
@@ -183,34 +210,6 @@ fn replicas(topic: &Topic) -> usize {
 
 fn resolve(topic: &Topic, layers: &Layers) -> TopicConfig {
     TopicConfig::resolve(&topic.configs, layers, replicas(topic))
-}
-
-fn spec(topic: &Topic, number: i32, partition: &Partition, config: &TopicConfig) -> PartitionSpec {
-    let id = PartitionId { topic: topic.id, partition: number };
-    let limit = |limit: Option<u64>| limit.map_or(-1, |limit| i64::try_from(limit).unwrap_or(i64::MAX));
-    PartitionSpec {
-        id,
-        topic: Rc::from(&*topic.name),
-        revision: partition.revision,
-        leader_epoch: partition.leader_epoch,
-        log: LogConfig {
-            segment_bytes: config.segment_bytes.into(),
-            segment_ms: i64::try_from(config.segment_age_ms(chance(id))).unwrap_or(i64::MAX),
-            index_interval_bytes: config.index_interval_bytes.into(),
-            segment_index_bytes: config.segment_index_bytes as usize,
-            retention_ms: limit(config.retention_ms),
-            retention_bytes: limit(config.retention_bytes),
-            delete: config.cleanup_policy.delete,
-            delete_delay_ms: config.file_delete_delay_ms,
-            compaction: config.cleanup_policy.compact.then(|| compaction(config)),
-        },
-        rules: AppendRules {
-            max_message_bytes: config.max_message_bytes as usize,
-            log_append_time: config.message_timestamp_type == TimestampType::LogAppendTime,
-            timestamp_before_max_ms: config.message_timestamp_before_max_ms,
-            timestamp_after_max_ms: config.message_timestamp_after_max_ms,
-        },
-    }
 }
 
 fn compaction(config: &TopicConfig) -> Compaction {

@@ -9,38 +9,49 @@ use crate::wire::uuid::Uuid;
 
 const FILE: &str = "meta.properties";
 
-/// Reads whose folder it is, or makes it this node's. The error says what to do.
-pub async fn establish(
-    reactor: &Reactor,
-    disk: &Disk,
-    dir: &Path,
-    node_id: i32,
-) -> Result<MetaProperties, String> {
+/// Why it is not known whose folder it is.
+pub enum Unread {
+    /// The disk says no.
+    Io(String),
+    /// It is another's, or it cannot be said; the text says what to do.
+    NotOurs(String),
+}
+
+/// Reads whose folder it is; none where it is nobody's yet.
+pub async fn read(disk: &Disk, dir: &Path, node_id: i32) -> Result<Option<MetaProperties>, Unread> {
     let path = dir.join(FILE);
     let bytes = match disk.read(&path).await {
         Ok(bytes) => bytes,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let found = MetaProperties {
-                cluster_id: random_id(reactor).to_string(),
-                node_id,
-                directory_id: random_id(reactor),
-            };
-            disk.replace(&path, found.encode()).await.map_err(|e| format!("{}: {e}", path.display()))?;
-            return Ok(found);
-        }
-        Err(error) => return Err(format!("{}: {error}", path.display())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(Unread::Io(format!("{}: {error}", path.display()))),
     };
-    let found = MetaProperties::decode(&bytes).map_err(|why| format!("{}: {why}", path.display()))?;
+    let found = MetaProperties::decode(&bytes)
+        .map_err(|why| Unread::NotOurs(format!("{}: {why}", path.display())))?;
     if found.node_id != node_id {
-        return Err(format!(
+        return Err(Unread::NotOurs(format!(
             "{} says that the folder belongs to node {}, and this is node {node_id}: give this node a folder of its own \
              (log.dirs), or set node.id={}",
             path.display(),
             found.node_id,
             found.node_id
-        ));
+        )));
     }
-    Ok(found)
+    Ok(Some(found))
+}
+
+/// Makes a folder this node's.
+pub async fn make(
+    reactor: &Reactor,
+    disk: &Disk,
+    dir: &Path,
+    node_id: i32,
+    cluster_id: &str,
+) -> Result<MetaProperties, String> {
+    let path = dir.join(FILE);
+    let made =
+        MetaProperties { cluster_id: cluster_id.to_owned(), node_id, directory_id: random_id(reactor) };
+    disk.replace(&path, made.encode()).await.map_err(|error| format!("{}: {error}", path.display()))?;
+    Ok(made)
 }
 
 /// An id by chance.

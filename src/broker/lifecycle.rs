@@ -16,6 +16,7 @@ use crate::partition::{AppendRules, Partition};
 use crate::reactor::Class;
 use crate::reactor::sync::{Semaphore, either};
 use crate::wire::error::ErrorCode;
+use crate::wire::uuid::Uuid;
 
 /// How long a stop waits for partitions that are being opened.
 const STOP_PATIENCE: Duration = Duration::from_secs(1);
@@ -27,6 +28,8 @@ pub struct PartitionSpec {
     pub id: PartitionId,
     /// The topic's name.
     pub topic: Rc<str>,
+    /// The id of the log directory that it lies in.
+    pub directory: Uuid,
     /// The metadata offset at which this incarnation was created.
     pub revision: i64,
     /// The epoch under which this broker leads it.
@@ -53,10 +56,15 @@ pub struct Before {
 impl Shard {
     /// Begins to serve a partition: opens its folder beside the requests, which wait meanwhile.
     pub fn open_partition(self: &Rc<Shard>, spec: PartitionSpec, before: Before) {
-        let dir = segment::partition_dir(&self.log_dir.path, &spec.topic, spec.id.partition);
+        let Some(volume) = self.volume(spec.directory) else {
+            self.homeless.borrow_mut().insert(spec.id);
+            return;
+        };
+        let dir = segment::partition_dir(&volume.log_dir.path, &spec.topic, spec.id.partition);
         let replica = Rc::new(Replica {
             id: spec.id,
             topic: spec.topic.clone(),
+            volume,
             dir,
             revision: spec.revision,
             state: RefCell::new(State::Opening(Vec::new())),
@@ -87,7 +95,7 @@ impl Shard {
     ) -> Option<Result<Opened, OpenError>> {
         let mut opened = None;
         let open = async {
-            let _permit = self.upkeep.acquire(1).await;
+            let _permit = replica.volume.upkeep.acquire(1).await;
             opened = Some(self.open_folder(replica, spec, before).await);
         };
         let stop = async {
@@ -115,10 +123,10 @@ impl Shard {
             start: before.start,
             room: self.producer_room.clone(),
         };
-        let opened = Opener::new(&self.reactor, &self.log_dir, &request).open().await?;
+        let opened = Opener::new(&self.reactor, replica.log_dir(), &request).open().await?;
         let end = opened.log.next_offset();
         if before.mark.is_some_and(|mark| end < mark) {
-            self.marks.lower(replica.id, end).await?;
+            replica.volume.marks.lower(replica.id, end).await?;
         }
         Ok(opened)
     }
@@ -126,7 +134,7 @@ impl Shard {
     /// A folder of this name that belongs to another topic (one that was deleted while the broker was down, and
     /// made again) is renamed, not touched.
     async fn put_strangers_aside(&self, replica: &Replica) -> Result<(), OpenError> {
-        let disk = &self.log_dir.disk;
+        let disk = &replica.log_dir().disk;
         let path = replica.dir.join(METADATA);
         let found = match disk.read(&path).await {
             Ok(bytes) => checkpoint::decode_partition_metadata(&bytes)
@@ -137,7 +145,7 @@ impl Shard {
         if found == replica.id.topic {
             return Ok(());
         }
-        put_aside(&self.log_dir, &replica.dir, &replica.name(), found).await?;
+        put_aside(replica.log_dir(), &replica.dir, &replica.name(), found).await?;
         Ok(())
     }
 
@@ -156,7 +164,8 @@ impl Shard {
                     // Without room the disk is no worse to be trusted: what it holds is served.
                     OpenError::Io(io) if io.kind() == io::ErrorKind::StorageFull => {}
                     OpenError::Io(io) => {
-                        self.log_dir.fail(&format!("{} could not be opened", replica.name()), io);
+                        let what = format!("{} could not be opened", replica.name());
+                        self.fail(&replica.volume, &what, io);
                     }
                     OpenError::Damaged(_) => {}
                 }
@@ -165,7 +174,7 @@ impl Shard {
                 return;
             }
         };
-        self.marks.set(replica.id, opened.log.next_offset());
+        replica.volume.marks.set(replica.id, opened.log.next_offset());
         let online = Online {
             partition: Partition::new(opened.log, opened.producers, spec.rules, spec.leader_epoch),
             files: opened.files,
@@ -217,7 +226,10 @@ impl Shard {
                 Ok(()) => {}
                 // One that was still to be made is not there.
                 Err(error) if replica.is_missed(&error) => {}
-                Err(error) => shard.fail(&format!("{}: it could not be deleted", replica.name()), &error),
+                Err(error) => {
+                    let what = format!("{}: it could not be deleted", replica.name());
+                    shard.fail(&replica.volume, &what, &error);
+                }
             }
         });
     }

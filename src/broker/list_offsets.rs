@@ -200,7 +200,7 @@ impl Shard {
             None => return Ok(-1),
         }
         let path = segment::file(&replica.dir, base, Kind::TimeIndex);
-        let times = index::decode_times(&self.log_dir.disk.read(&path).await?);
+        let times = index::decode_times(&replica.log_dir().disk.read(&path).await?);
         let latest = match times {
             Some(times) => times.last().map_or(-1, |last| last.timestamp),
             None => {
@@ -217,7 +217,7 @@ impl Shard {
         if let Some(position) = known.flatten() {
             return Ok(position);
         }
-        let times = self.log_dir.disk.read(&segment::file(&replica.dir, base, Kind::TimeIndex)).await?;
+        let times = replica.log_dir().disk.read(&segment::file(&replica.dir, base, Kind::TimeIndex)).await?;
         let relative = index::offset_before(&index::decode_times(&times).unwrap_or_default(), timestamp);
         let path = segment::file(&replica.dir, base, Kind::Index);
         let entries = self.cache.index(files_of(replica, base), &path).await?;

@@ -3,11 +3,11 @@
 use std::cell::{Cell, RefCell};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
 
 use crate::log::growth::Durability;
 use crate::reactor::sync::Bell;
 use crate::reactor::{Disk, DiskReport, File, Reactor};
+use crate::wire::uuid::Uuid;
 
 /// The clean file through which a whole round is flushed. It is never written, so its flush has nothing of its
 /// own to do but to empty the device's cache.
@@ -15,6 +15,8 @@ const FLUSHER: &str = ".flusher";
 
 /// A log directory, on one core.
 pub struct LogDir {
+    /// Its `directory.id`.
+    pub id: Uuid,
     /// Where it is.
     pub path: PathBuf,
     /// What its file system allows.
@@ -30,13 +32,17 @@ pub struct LogDir {
 
 impl LogDir {
     /// Opens a directory that exists and was examined.
-    pub async fn open(reactor: &Reactor, path: &Path, report: DiskReport) -> io::Result<LogDir> {
+    pub async fn open(
+        reactor: &Reactor,
+        (id, path): (Uuid, &Path),
+        report: DiskReport,
+    ) -> io::Result<LogDir> {
         let disk = reactor.disk();
         let flusher = disk.open(&path.join(FLUSHER), true).await?;
         flusher.flush().await?;
         disk.sync_dir(path).await?;
         let (failure, failed, full) = (RefCell::new(None), Bell::default(), Cell::new(false));
-        Ok(LogDir { path: path.to_path_buf(), report, disk, flusher, failure, failed, full })
+        Ok(LogDir { id, path: path.to_path_buf(), report, disk, flusher, failure, failed, full })
     }
 
     /// Makes finished writes durable: all those into prepared blocks (`device`), and those of `files`.
@@ -154,6 +160,3 @@ impl FlushSet {
         self.files.iter().map(|(_, file)| file.clone()).collect()
     }
 }
-
-/// Shared by all of a core's replicas in the directory.
-pub type SharedLogDir = Rc<LogDir>;

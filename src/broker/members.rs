@@ -18,7 +18,7 @@ pub struct Members {
 #[derive(Clone, Default)]
 struct Member {
     begun: Option<Result<(), String>>,
-    stopped: Option<Result<LogEnds, String>>,
+    stopped: Option<Vec<(usize, Result<LogEnds, String>)>>,
 }
 
 impl Members {
@@ -43,7 +43,7 @@ impl Members {
         move |from, message| {
             match message {
                 ToCore::ImageSeen(version) => return shell.image_seen(from, version),
-                ToCore::LogDirFailed(failure) => return shard.log_dir.went_offline(failure),
+                ToCore::LogDirFailed(index, failure) => return shard.went_offline(index, failure),
                 ToCore::Begun(begun) => self.members.borrow_mut()[from].begun = Some(begun),
                 ToCore::Stopped(stopped) => self.members.borrow_mut()[from].stopped = Some(stopped),
                 _ => unreachable!("all else comes from the head"),
@@ -76,12 +76,10 @@ impl Members {
         }
     }
 
-    /// Where the logs of all of them end; the error says why one did not stop cleanly.
-    pub fn ends(&self) -> Result<LogEnds, String> {
-        let mut ends = LogEnds::new();
-        for core in self.others() {
-            ends.extend(self.members.borrow()[core].stopped.clone().expect("all have stopped")?);
-        }
-        Ok(ends)
+    /// Where the logs of each log directory end on each of them, or why it is not left as a clean stop leaves it.
+    pub fn ends(&self) -> Vec<(usize, Result<LogEnds, String>)> {
+        let members = self.members.borrow();
+        let stopped = |core: usize| members[core].stopped.clone().expect("all have stopped");
+        self.others().flat_map(stopped).collect()
     }
 }

@@ -11,8 +11,8 @@ use crate::partition::producers::ActiveProducer;
 use crate::reactor::{Accepted, Nanos};
 use crate::wire::error::ErrorCode;
 
-use super::boot::Found;
 use super::controller::{Command, CommandReply};
+use super::dirs::Dirs;
 
 /// A message on the bus.
 pub enum ToCore {
@@ -43,10 +43,11 @@ pub enum ToCore {
     Begin(Arc<Beginning>),
     /// The sending core serves, or cannot begin and why.
     Begun(Result<(), String>),
-    /// The sending core has stopped its shard: where its logs end, or why the stop is not a clean one.
-    Stopped(Result<LogEnds, String>),
-    /// The log directory has failed, on any core: it is offline on all of them.
-    LogDirFailed(String),
+    /// The sending core has stopped its shard: for each log directory by its place, where its logs end, or why the stop
+    /// is not a clean one.
+    Stopped(Vec<(usize, Result<LogEnds, String>)>),
+    /// The log directory of this place has failed, on any core: it is offline on all of them.
+    LogDirFailed(usize, String),
     /// The receiving core may end.
     End,
 }
@@ -70,8 +71,8 @@ pub type LogEnds = Vec<LogEnd>;
 /// What a core begins with.
 #[derive(Debug)]
 pub struct Beginning {
-    /// What the log directory held when the node started.
-    pub found: Found,
+    /// What the log directories held when the node started.
+    pub dirs: Dirs,
     /// The cluster's metadata.
     pub image: Arc<Image>,
 }

@@ -8,6 +8,7 @@ pub mod connection;
 pub mod controller;
 pub mod core;
 pub mod delete_records;
+pub mod dirs;
 pub mod fetch;
 pub mod flush;
 pub mod follow;
@@ -33,4 +34,5 @@ pub mod shard;
 #[cfg(test)]
 mod testing;
 pub mod upkeep;
+pub mod volume;
 pub mod watch;

@@ -143,7 +143,7 @@ impl Shard {
         chunk: Option<Chunk>,
     ) -> Attempt {
         let Some(replica) = self.replica(part.id) else {
-            pending.fail(index, ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, "the partition is not here");
+            pending.fail(index, self.absence(part.id), "the partition is not here");
             return Attempt::Settled;
         };
         if self.is_stopping() {
@@ -151,7 +151,7 @@ impl Shard {
             return Attempt::Settled;
         }
         // The reserve is for the controller's records: by them topics are deleted and room is made.
-        if self.log_dir.is_full() && part.id != METADATA_LOG {
+        if replica.log_dir().is_full() && part.id != METADATA_LOG {
             pending.fail(index, ErrorCode::KAFKA_STORAGE_ERROR, "the disk is full");
             return Attempt::Settled;
         }
@@ -207,7 +207,7 @@ impl Shard {
         let appended = online.partition.append(&admitted, &part.batch, chunk);
         online.rate.add(part.batch.len() as u64, self.reactor.now());
         online.answer_when_durable(&appended, index, pending);
-        self.rounds.want(replica, online, part.batch.len());
+        replica.volume.rounds.want(replica, online, part.batch.len());
         Attempt::Settled
     }
 

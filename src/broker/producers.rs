@@ -58,7 +58,7 @@ impl Shard {
     /// stops.
     pub(super) async fn look_after_producers(self: Rc<Shard>) {
         let mut checked = self.reactor.now();
-        while !self.is_stopping() && !self.log_dir.has_failed() {
+        while !self.is_stopping() {
             self.reactor.sleep(super::upkeep::EVERY).await;
             let (after_ms, every) = self.producer_expiry.get();
             let now = self.reactor.now();
@@ -120,7 +120,7 @@ impl Shard {
         let made = replica.online(|online| online.partition.producers.take_snapshot(offset));
         let Some((offset, snapshot)) = made.flatten() else { return Ok(()) };
         let path = segment::file(&replica.dir, offset, Kind::Snapshot);
-        let written = self.log_dir.disk.replace(&path, snapshot.clone()).await;
+        let written = replica.log_dir().disk.replace(&path, snapshot.clone()).await;
         replica.online(|online| match &written {
             Ok(()) => online.snapshot = online.snapshot.max(offset),
             Err(_) => online.partition.producers.put_back(offset, snapshot),

@@ -5,8 +5,10 @@ use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 use std::rc::Rc;
 
+use super::log_dir::LogDir;
 use super::messages::{PartitionId, ProducePart};
 use super::produce::Pending;
+use super::volume::SharedVolume;
 use super::watch::Watch;
 use crate::log::growth::Growth;
 use crate::partition::Partition;
@@ -20,6 +22,8 @@ pub struct Replica {
     pub id: PartitionId,
     /// The topic's name.
     pub topic: Rc<str>,
+    /// The log directory that its folder is in.
+    pub volume: SharedVolume,
     /// Its folder.
     pub dir: PathBuf,
     /// The metadata offset at which this incarnation was created.
@@ -128,6 +132,11 @@ pub struct SegmentFile {
 }
 
 impl Replica {
+    /// The log directory that its folder is in.
+    pub fn log_dir(&self) -> &LogDir {
+        &self.volume.log_dir
+    }
+
     /// Its name as a person says it.
     pub fn name(&self) -> String {
         format!("{}-{}", self.topic, self.id.partition)

@@ -12,24 +12,20 @@ use std::time::Duration;
 
 use super::call::Responder;
 use super::cleaner::CleanerConfig;
-use super::flush::Rounds;
 use super::kept_memory::KeptMemory;
-use super::log_dir::SharedLogDir;
-use super::marks::MarkFiles;
 use super::messages::{PartitionId, ShardReply, ShardRequest};
 use super::produce::Parked;
 use super::read_cache::ReadCache;
 use super::replica::{Replica, State};
-use crate::collections::Map;
+use super::volume::{SharedVolume, Volume};
+use crate::collections::{Map, Set};
 use crate::limits::TAIL_MEMORY;
 use crate::log::growth::Steps;
 use crate::partition::producers::ProducerRoom;
-use crate::reactor::sync::{Bell, Semaphore};
+use crate::reactor::sync::Bell;
 use crate::reactor::{Class, Reactor, Share};
 use crate::wire::error::ErrorCode;
-
-/// How many files of a core grow, are finished or are deleted at once.
-pub(super) const UPKEEP_AT_ONCE: usize = 8;
+use crate::wire::uuid::Uuid;
 
 /// Kafka's default of `log.retention.check.interval.ms`.
 const RETENTION_CHECK: Duration = Duration::from_secs(300);
@@ -40,11 +36,11 @@ const PRODUCER_EXPIRY: (i64, Duration) = (86_400_000, Duration::from_secs(600));
 pub struct Shard {
     /// The core's reactor.
     pub reactor: Reactor,
-    /// Where its partitions' folders are.
-    pub log_dir: SharedLogDir,
+    /// Where its partitions' folders are: the log directories that worked when the node started.
+    pub volumes: Vec<SharedVolume>,
     replicas: RefCell<Map<PartitionId, Rc<Replica>>>,
-    /// Rounds of writes and flushes.
-    pub(super) rounds: Rounds,
+    /// Partitions whose log directory is not there.
+    pub(super) homeless: RefCell<Set<PartitionId>>,
     /// Produces that wait for memory, in order.
     pub(super) parked: RefCell<VecDeque<Parked>>,
     /// Rung when a produce was parked.
@@ -55,11 +51,8 @@ pub struct Shard {
     pub(super) chunks: RefCell<VecDeque<Rc<Replica>>>,
     /// How much of the tails is kept in memory.
     pub(super) tail_memory: KeptMemory,
-    /// The stable ends.
-    pub(super) marks: MarkFiles,
     /// Windows of files, read for consumers that lag.
     pub(super) cache: ReadCache,
-    pub(super) upkeep: Semaphore,
     /// Rung when a partition has been opened, or cannot be.
     pub(super) opened_one: Bell,
     /// Rung when the node stops: no more appends.
@@ -83,20 +76,18 @@ pub type CommandHandler = Rc<dyn Fn(super::controller::Command, Responder)>;
 
 impl Shard {
     /// A shard without partitions. [`Shard::start`] makes it run.
-    pub fn new(reactor: Reactor, log_dir: SharedLogDir, marks: MarkFiles) -> Rc<Shard> {
+    pub fn new(reactor: Reactor, volumes: Vec<SharedVolume>) -> Rc<Shard> {
         Rc::new(Shard {
             cache: ReadCache::new(&reactor),
             tail_memory: KeptMemory::new(TAIL_MEMORY, reactor.pool().budget(Share::Tail)),
             reactor,
-            log_dir,
+            volumes,
             replicas: RefCell::default(),
-            rounds: Rounds::default(),
+            homeless: RefCell::default(),
             parked: RefCell::default(),
             parked_one: Bell::default(),
             stable_moved: Bell::default(),
             chunks: RefCell::default(),
-            marks,
-            upkeep: Semaphore::new(UPKEEP_AT_ONCE),
             opened_one: Bell::default(),
             stopping: Bell::default(),
             growth_steps: Cell::new(Steps::default()),
@@ -118,8 +109,11 @@ impl Shard {
 
     /// Spawns the tasks of the shard.
     pub fn start(self: &Rc<Shard>) {
-        self.reactor.spawn(Class::Request, self.clone().write_rounds());
-        self.reactor.spawn(Class::Request, self.clone().flush_rounds());
+        for volume in &self.volumes {
+            self.reactor.spawn(Class::Request, self.clone().write_rounds(volume.clone()));
+            self.reactor.spawn(Class::Request, self.clone().flush_rounds(volume.clone()));
+            self.reactor.spawn(Class::Background, self.clone().retire_when_failed(volume.clone()));
+        }
         self.reactor.spawn(Class::Request, self.clone().pump_parked());
         self.reactor.spawn(Class::Background, self.clone().look_after());
     }
@@ -158,13 +152,27 @@ impl Shard {
 
     /// The partition, if it serves, or the error to answer.
     pub fn serving(&self, id: PartitionId) -> Result<Rc<Replica>, ErrorCode> {
-        if self.log_dir.has_failed() {
-            return Err(ErrorCode::KAFKA_STORAGE_ERROR);
-        }
-        let replica = self.replica(id).ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)?;
+        let replica = self.replica(id).ok_or_else(|| self.absence(id))?;
         match replica.refusal() {
+            _ if replica.log_dir().has_failed() => Err(ErrorCode::KAFKA_STORAGE_ERROR),
             Some(error) => Err(error),
             None => Ok(replica),
+        }
+    }
+
+    /// What is answered for a partition that this core does not have.
+    pub(super) fn absence(&self, id: PartitionId) -> ErrorCode {
+        match self.homeless.borrow().contains(&id) {
+            true => ErrorCode::KAFKA_STORAGE_ERROR,
+            false => ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
+        }
+    }
+
+    /// The log directory of this id. What was never said to lie anywhere lies in the first.
+    pub fn volume(&self, directory: Uuid) -> Option<SharedVolume> {
+        match directory {
+            id if id.is_reserved() => self.volumes.first().cloned(),
+            id => self.volumes.iter().find(|volume| volume.log_dir.id == id).cloned(),
         }
     }
 
@@ -177,14 +185,16 @@ impl Shard {
 
     /// Adds a partition.
     pub fn insert(&self, replica: Rc<Replica>) {
+        self.homeless.borrow_mut().remove(&replica.id);
         self.replicas.borrow_mut().insert(replica.id, replica);
     }
 
     /// Forgets a partition: answers all who wait for it.
     pub fn remove(&self, id: PartitionId) -> Option<Rc<Replica>> {
+        self.homeless.borrow_mut().remove(&id);
         let replica = self.replicas.borrow_mut().remove(&id)?;
         replica.gone.set(true);
-        self.marks.remove(id);
+        replica.volume.marks.remove(id);
         self.retire(&replica, ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, "the topic was deleted");
         Some(replica)
     }
@@ -209,21 +219,32 @@ impl Shard {
         self.opened_one.ring();
     }
 
-    /// A write or flush has failed: the whole directory goes out of service.
-    pub(super) fn fail(&self, what: &str, error: &std::io::Error) {
-        self.log_dir.fail(what, error);
-        self.go_offline();
+    /// A write or flush of a partition has failed: its whole directory goes out of service.
+    pub(super) fn fail(&self, volume: &Volume, what: &str, error: &std::io::Error) {
+        volume.log_dir.fail(what, error);
+        self.retire_all(volume);
     }
 
-    /// Takes all partitions out of service.
-    pub fn go_offline(&self) {
-        for replica in self.replicas() {
+    /// Takes all partitions of a directory out of service, when it has failed on this core or another.
+    async fn retire_when_failed(self: Rc<Shard>, volume: SharedVolume) {
+        volume.log_dir.failed().await;
+        self.retire_all(&volume);
+    }
+
+    /// A log directory has failed on another core.
+    pub fn went_offline(&self, index: usize, failure: String) {
+        if let Some(volume) = self.volumes.iter().find(|volume| volume.index == index) {
+            volume.log_dir.went_offline(failure);
+        }
+    }
+
+    fn retire_all(&self, volume: &Volume) {
+        let here = self.replicas().into_iter().filter(|replica| replica.volume.index == volume.index);
+        for replica in here {
             self.retire(&replica, ErrorCode::KAFKA_STORAGE_ERROR, "the log directory is offline");
         }
-        let parked = self.parked.take();
-        for parked in parked {
-            parked.fail(ErrorCode::KAFKA_STORAGE_ERROR, "the log directory is offline");
-        }
+        // The produces that wait for memory may wait for what is gone.
+        self.stable_moved.ring();
     }
 
     /// Takes no more appends from here on.

@@ -11,7 +11,7 @@ use bytes::Bytes;
 
 use super::call::{Caller, Responder};
 use super::connection;
-use super::controller::{Command, CommandReply};
+use super::controller::Command;
 use super::core::{Core, Settings, serve_bus};
 use super::listener::{Board, accept};
 use super::messages::*;
@@ -200,32 +200,8 @@ async fn control_cluster(core: Rc<Core>, shard: Rc<FakeShard>, seen: Rc<Cell<i64
         let commands = shard.commands.take();
         for (command, responder) in commands {
             let mut chance = || core.reactor.random();
-            let (reply, records) = match command {
-                Command::CreateTopics(request) => {
-                    let Answer { reply, records } = controller.create_topics(&request, &mut chance);
-                    (CommandReply::CreateTopics(reply), records)
-                }
-                Command::DeleteTopics(request) => {
-                    let Answer { reply, records } = controller.delete_topics(&request);
-                    (CommandReply::DeleteTopics(reply), records)
-                }
-                Command::CreatePartitions(request) => {
-                    let Answer { reply, records } = controller.create_partitions(&request);
-                    (CommandReply::CreatePartitions(reply), records)
-                }
-                Command::AlterConfigs(request) => {
-                    let Answer { reply, records } = controller.alter_configs(&request);
-                    (CommandReply::AlterConfigs(reply), records)
-                }
-                Command::IncrementalAlterConfigs(request) => {
-                    let Answer { reply, records } = controller.incremental_alter_configs(&request);
-                    (CommandReply::IncrementalAlterConfigs(reply), records)
-                }
-                Command::AllocateProducerIds => {
-                    let Answer { reply, records } = controller.allocate_producer_ids(NODE, 0).unwrap();
-                    (CommandReply::ProducerIds(reply), records)
-                }
-            };
+            let decided = command.decide(&controller, (NODE, 0), &mut chance);
+            let Answer { reply, records } = decided.unwrap();
             let offset = controller.committed().version() + 1;
             if let Some(proposal) = controller.propose(records, offset).unwrap() {
                 let image = controller.applied(offset, &proposal.records).unwrap().clone();

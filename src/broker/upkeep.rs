@@ -7,10 +7,12 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
 
+use super::log_dir::LogDir;
 use super::messages::{LogEnd, LogEnds};
 use super::open::{EPOCHS, remove_if_there};
 use super::replica::{Replica, SegmentFile};
-use super::shard::{Shard, UPKEEP_AT_ONCE};
+use super::shard::Shard;
+use super::volume::{SharedVolume, UPKEEP_AT_ONCE, Volume};
 use crate::limits::{DISK_LOW, DISK_RESERVE, SPACE_LOOK_LOW};
 use crate::log::checkpoint;
 use crate::log::growth::{Growth, Step};
@@ -27,16 +29,18 @@ pub(super) const AT_A_TIME: usize = 64;
 impl Shard {
     /// Looks after the partitions once a second, until the node stops.
     pub(super) async fn look_after(self: Rc<Shard>) {
-        let marks = self.clone();
-        self.reactor.spawn(Class::Request, async move {
-            if let Err(error) = marks.marks.turn_over().await {
-                marks.fail("the stable ends could not be written", &error);
-            }
-        });
-        self.reactor.spawn(Class::Background, self.clone().watch_space());
+        for volume in &self.volumes {
+            let (shard, of) = (self.clone(), volume.clone());
+            self.reactor.spawn(Class::Request, async move {
+                if let Err(error) = of.marks.turn_over().await {
+                    shard.fail(&of, "the stable ends could not be written", &error);
+                }
+            });
+            self.reactor.spawn(Class::Background, self.clone().watch_space(volume.clone()));
+        }
         self.reactor.spawn(Class::Background, self.clone().look_after_producers());
         let mut checked = self.reactor.now();
-        while !self.is_stopping() && !self.log_dir.has_failed() {
+        while !self.is_stopping() {
             self.reactor.sleep(EVERY).await;
             let now = self.reactor.now();
             let check_retention = now.since(checked) >= self.retention_check.get();
@@ -65,17 +69,17 @@ impl Shard {
     }
 
     /// Looks at the free space until the node stops; more often where it may soon be gone.
-    async fn watch_space(self: Rc<Shard>) {
-        while !self.is_stopping() && !self.log_dir.has_failed() {
-            let free = self.look_at_space().await;
+    async fn watch_space(self: Rc<Shard>, volume: SharedVolume) {
+        while !self.is_stopping() && !volume.log_dir.has_failed() {
+            let free = self.look_at_space(&volume).await;
             let pause = if free < DISK_LOW { SPACE_LOOK_LOW } else { EVERY };
             self.reactor.sleep(pause).await;
         }
     }
 
-    async fn look_at_space(&self) -> u64 {
+    async fn look_at_space(&self, volume: &Volume) -> u64 {
         // All cores look, and one tells.
-        self.log_dir.look_at_space(DISK_RESERVE, self.reactor.core() == 0).await
+        volume.log_dir.look_at_space(DISK_RESERVE, self.reactor.core() == 0).await
     }
 
     fn roll_if_overdue(&self, replica: &Replica) {
@@ -89,7 +93,7 @@ impl Shard {
 
     /// Finishes full segments and deletes those that retention gives up.
     async fn finish_and_expire(self: Rc<Shard>, replica: Rc<Replica>) {
-        let permit = self.upkeep.acquire(1).await;
+        let permit = replica.volume.upkeep.acquire(1).await;
         if self.is_stopping() {
             return;
         }
@@ -103,7 +107,7 @@ impl Shard {
                 Err((io::ErrorKind::StorageFull, _)) => break,
                 Err((_, error)) => {
                     let what = format!("{}: segment {base} could not be finished", replica.name());
-                    return self.fail(&what, &error);
+                    return self.fail(&replica.volume, &what, &error);
                 }
             }
         }
@@ -114,7 +118,8 @@ impl Shard {
             && error.kind() != io::ErrorKind::StorageFull
         {
             // Deletions that come later must not leave a gap behind what is still there.
-            self.fail(&format!("{}: old segments could not be deleted", replica.name()), &error);
+            let what = format!("{}: old segments could not be deleted", replica.name());
+            self.fail(&replica.volume, &what, &error);
             return;
         }
         replica.online(|online| online.upkeep = false);
@@ -155,7 +160,7 @@ impl Shard {
         file.truncate(size).await?;
         file.flush().await?;
         self.write_epochs(replica).await?;
-        let disk = &self.log_dir.disk;
+        let disk = &replica.log_dir().disk;
         disk.replace(&segment::file(&replica.dir, base, Kind::TimeIndex), times).await?;
         disk.replace(&segment::file(&replica.dir, base, Kind::Index), offsets).await?;
         replica.online(|online| {
@@ -168,7 +173,7 @@ impl Shard {
     async fn write_epochs(&self, replica: &Replica) -> io::Result<()> {
         let entries = replica.online(|online| online.partition.log.epochs().entries().to_vec());
         let Some(entries) = entries else { return Ok(()) };
-        self.log_dir.disk.replace(&replica.dir.join(EPOCHS), checkpoint::encode_epochs(&entries)).await
+        replica.log_dir().disk.replace(&replica.dir.join(EPOCHS), checkpoint::encode_epochs(&entries)).await
     }
 
     async fn expire(self: &Rc<Shard>, replica: &Rc<Replica>) -> io::Result<()> {
@@ -204,38 +209,26 @@ impl Shard {
             for kind in [Kind::Index, Kind::TimeIndex, Kind::TxnIndex, Kind::Snapshot, Kind::Log] {
                 let path = segment::file(&replica.dir, *base, kind);
                 if delay.is_zero() {
-                    remove_if_there(&self.log_dir, &path).await?;
-                } else if let Some(doomed) = self.doom(&path).await? {
+                    remove_if_there(replica.log_dir(), &path).await?;
+                } else if let Some(doomed) = doom(replica.log_dir(), &path).await? {
                     later.push(doomed);
                 }
             }
             // Each for itself: a loss of power must not bring an older segment back without those behind it.
-            self.log_dir.disk.sync_dir(&replica.dir).await?;
+            replica.log_dir().disk.sync_dir(&replica.dir).await?;
         }
         if !later.is_empty() {
-            self.remove_later(later, delay);
+            self.remove_later(replica.volume.clone(), later, delay);
         }
         Ok(())
     }
 
-    /// Gives a file the name under which the next start removes it; none where there is no such file.
-    async fn doom(&self, path: &Path) -> io::Result<Option<PathBuf>> {
-        let mut name = path.file_name().unwrap_or_default().to_owned();
-        name.push(DELETED_FILE);
-        let doomed = path.with_file_name(name);
-        match self.log_dir.disk.rename(path, &doomed).await {
-            Ok(()) => Ok(Some(doomed)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
-        }
-    }
-
-    fn remove_later(self: &Rc<Shard>, files: Vec<PathBuf>, delay: Duration) {
+    fn remove_later(self: &Rc<Shard>, volume: SharedVolume, files: Vec<PathBuf>, delay: Duration) {
         let shard = self.clone();
         self.reactor.spawn(Class::Background, async move {
             shard.reactor.sleep(delay).await;
             for path in files {
-                if let Err(error) = remove_if_there(&shard.log_dir, &path).await {
+                if let Err(error) = remove_if_there(&volume.log_dir, &path).await {
                     tracing::warn!("{}: could not be removed: {error}", path.display());
                 }
             }
@@ -247,15 +240,16 @@ impl Shard {
         let open = replica.online(|online| online.files.get(&base).map(|file| file.file.clone()));
         match open.flatten() {
             Some(file) => Ok(file),
-            None => self.log_dir.disk.open(&segment::file(&replica.dir, base, Kind::Log), false).await,
+            None => replica.log_dir().disk.open(&segment::file(&replica.dir, base, Kind::Log), false).await,
         }
     }
 
     /// Makes the file of a segment that has just begun, durably.
     pub(super) async fn make_segment_file(&self, replica: &Rc<Replica>, base: i64) -> io::Result<()> {
-        let file = self.log_dir.disk.open(&segment::file(&replica.dir, base, Kind::Log), true).await?;
-        self.log_dir.disk.sync_dir(&replica.dir).await?;
-        let shares = self.log_dir.shares_flush();
+        let log_dir = replica.log_dir();
+        let file = log_dir.disk.open(&segment::file(&replica.dir, base, Kind::Log), true).await?;
+        log_dir.disk.sync_dir(&replica.dir).await?;
+        let shares = log_dir.shares_flush();
         replica.online(|online| {
             let growth = Growth::new(shares, 0, online.partition.log.config().segment_bytes);
             online.files.entry(base).or_insert(SegmentFile { file, growth });
@@ -275,7 +269,7 @@ impl Shard {
         let Some((base, step, file)) = planned.flatten() else { return };
         let (shard, replica) = (self.clone(), replica.clone());
         self.reactor.spawn(Class::Background, async move {
-            let permit = shard.upkeep.acquire(1).await;
+            let permit = replica.volume.upkeep.acquire(1).await;
             let grown = match shard.is_stopping() {
                 true => None,
                 false => Some(shard.grow(&file, &step).await),
@@ -292,7 +286,7 @@ impl Shard {
                 shard.growth_failed(&replica, &error).await;
             }
             drop(permit);
-            shard.rounds.nudge();
+            replica.volume.rounds.nudge();
         });
     }
 
@@ -319,22 +313,23 @@ impl Shard {
 
     async fn growth_failed(&self, replica: &Replica, error: &io::Error) {
         if error.kind() == io::ErrorKind::StorageFull {
-            self.look_at_space().await;
+            self.look_at_space(&replica.volume).await;
         } else {
-            self.fail(&format!("{}: its file could not grow", replica.name()), error);
+            self.fail(&replica.volume, &format!("{}: its file could not grow", replica.name()), error);
         }
     }
 
     /// Takes a deleted topic's folder away: renamed at once, removed after `delay`.
     pub async fn delete_folder(self: &Rc<Shard>, replica: &Replica, delay: Duration) -> io::Result<()> {
         let name = segment::renamed_dir(&replica.name(), replica.id.topic, "delete");
-        let doomed = self.log_dir.path.join(name);
-        self.log_dir.disk.rename(&replica.dir, &doomed).await?;
-        self.log_dir.disk.sync_dir(&self.log_dir.path).await?;
-        let shard = self.clone();
+        let log_dir = replica.log_dir();
+        let doomed = log_dir.path.join(name);
+        log_dir.disk.rename(&replica.dir, &doomed).await?;
+        log_dir.disk.sync_dir(&log_dir.path).await?;
+        let (shard, volume) = (self.clone(), replica.volume.clone());
         self.reactor.spawn(Class::Background, async move {
             shard.reactor.sleep(delay).await;
-            if let Err(error) = shard.log_dir.disk.remove_dirs(&doomed).await {
+            if let Err(error) = volume.log_dir.disk.remove_dirs(&doomed).await {
                 tracing::warn!("{}: could not be removed: {error}", doomed.display());
             }
         });
@@ -343,11 +338,11 @@ impl Shard {
 
     /// Leaves every log as Kafka would: true sizes, indexes and checkpoints on disk. The shard takes no more
     /// appends, and all rounds are flushed.
-    pub async fn close(self: &Rc<Shard>) -> io::Result<LogEnds> {
+    pub async fn close(self: &Rc<Shard>, volume: &Volume) -> io::Result<LogEnds> {
         let (mut ends, mut left_out) = (Vec::new(), Vec::new());
         // With all of them in hand, no file is growing and none is being finished or deleted by anybody else.
-        let _all = self.upkeep.acquire(UPKEEP_AT_ONCE).await;
-        for replica in self.replicas() {
+        let _all = volume.upkeep.acquire(UPKEEP_AT_ONCE).await;
+        for replica in self.replicas().into_iter().filter(|replica| replica.volume.index == volume.index) {
             replica.online(|online| online.files.values_mut().for_each(|file| file.growth.abandoned()));
             let Some(bases) = replica.online(|online| online.partition.log.unfinished()) else {
                 left_out.push(replica.name());
@@ -370,10 +365,10 @@ impl Shard {
             }));
         }
         // What failed meanwhile took its partitions offline, and they were passed over: that is no clean stop.
-        if let Some(failure) = self.log_dir.failure() {
+        if let Some(failure) = volume.log_dir.failure() {
             return Err(io::Error::other(failure));
         }
-        self.marks.finish().await?;
+        volume.marks.finish().await?;
         // Their segments were not looked at to the end, or are damaged: a next start that took the folder for clean
         // would not look either.
         if let Some(first) = left_out.first() {
@@ -397,6 +392,18 @@ impl super::replica::Online {
     }
 }
 
+/// Gives a file the name under which the next start removes it; none where there is no such file.
+async fn doom(log_dir: &LogDir, path: &Path) -> io::Result<Option<PathBuf>> {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(DELETED_FILE);
+    let doomed = path.with_file_name(name);
+    match log_dir.disk.rename(path, &doomed).await {
+        Ok(()) => Ok(Some(doomed)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
 /// The names of files that retention gave up end with this until they are removed.
 pub const DELETED_FILE: &str = ".deleted";
 
@@ -404,7 +411,7 @@ pub const DELETED_FILE: &str = ".deleted";
 pub const DELETED: &str = "-delete";
 
 /// Removes what a deletion left when the node last stopped.
-pub async fn remove_deleted(log_dir: &super::log_dir::LogDir) -> io::Result<()> {
+pub async fn remove_deleted(log_dir: &LogDir) -> io::Result<()> {
     let doomed = |name: &str| name.ends_with(DELETED);
     let entries = log_dir.disk.list(&log_dir.path).await?;
     let paths: Vec<PathBuf> =

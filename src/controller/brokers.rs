@@ -124,7 +124,10 @@ impl Controller {
     }
 }
 
-fn partitions_after(image: &Image, after: Option<Position>) -> impl Iterator<Item = (Uuid, i32, &Partition)> {
+pub(super) fn partitions_after(
+    image: &Image,
+    after: Option<Position>,
+) -> impl Iterator<Item = (Uuid, i32, &Partition)> {
     let (topic, number) = after.unwrap_or((Uuid::ZERO, -1));
     image.topics.from(&topic).flat_map(move |(id, t)| {
         let from = if *id == topic { number + 1 } else { 0 };
@@ -143,10 +146,14 @@ fn resume(
     let mut change = PartitionChangeRecord::default();
     let registered = image.broker(broker)?;
     let weight = |core: usize| registered.core_weights.get(core).copied().unwrap_or(0);
-    let leads = partition.leader == broker
-        || partition.leader == NO_LEADER && partition.isr.contains(&broker) && may_lead(registered);
+    let leads = registered.has_directory(partition.directory_of(at))
+        && (partition.leader == broker
+            || partition.leader == NO_LEADER && partition.isr.contains(&broker) && may_lead(registered));
+    let leaves = !leads && partition.leader == broker;
     if leads {
         change.leader = broker;
+    } else if leaves {
+        change.leader = NO_LEADER;
     }
     if weight(partition.core_of(at)) == 0 && registered.core_weights.iter().any(|weight| *weight > 0) {
         placer.begin_topic(std::iter::empty());
@@ -154,5 +161,5 @@ fn resume(
         cores[at] = placer.core(broker, leads);
         change.cores = Some(cores.into_iter().map(|core| core as i32).collect());
     }
-    (leads || change.cores.is_some()).then_some(change)
+    (leads || leaves || change.cores.is_some()).then_some(change)
 }

@@ -168,6 +168,12 @@ impl Image {
         Image { cluster_id: cluster_id.into(), version: -1, ..Image::default() }
     }
 
+    /// Whether a broker's replica of a partition is there: the broker is not fenced, and its log directory works.
+    pub fn is_online(&self, broker: i32, partition: &Partition) -> bool {
+        let directory = partition.directory_on(broker).unwrap_or_default();
+        self.broker(broker).is_some_and(|broker| !broker.fenced && broker.has_directory(directory))
+    }
+
     /// The cluster's id.
     pub fn cluster_id(&self) -> &str {
         &self.cluster_id
@@ -313,9 +319,22 @@ impl Partition {
         Some(self.core_of(at))
     }
 
-    /// The core of the leader's broker that owns it.
-    pub fn leader_core(&self) -> Option<usize> {
-        self.core_on(self.leader)
+    /// The log directory of the replica of a broker, reserved where that was never said; none where the broker holds
+    /// no replica.
+    pub fn directory_on(&self, broker: i32) -> Option<Uuid> {
+        let at = self.replicas.iter().position(|replica| *replica == broker)?;
+        Some(self.directory_of(at))
+    }
+
+    /// The log directory by the place in `replicas`.
+    pub(super) fn directory_of(&self, at: usize) -> Uuid {
+        self.directories.get(at).copied().unwrap_or(Uuid::ZERO)
+    }
+
+    /// The core of a broker that answers for this partition: that of its leader, or, while it has none, that of any
+    /// replica, which says why it does not serve.
+    pub fn answering_core(&self, broker: i32) -> Option<usize> {
+        self.core_on(broker).filter(|_| self.leader == broker || self.leader == NO_LEADER)
     }
 
     /// The owning core by the place in `replicas`. What was written without cores belongs to the first.

@@ -7,13 +7,14 @@
 //! - [`image`]: what every core needs to know, immutable and versioned.
 //! - [`apply`]: a record's effect on an image.
 //! - [`snapshot`]: from an image back to records.
-//! - [`topics`], [`partitions`], [`configs`], [`brokers`]: the commands.
+//! - [`topics`], [`partitions`], [`configs`], [`brokers`], [`directories`]: the commands.
 //! - [`names`], [`placement`], [`features`]: what they go by.
 //! - [`tree`]: the map that images are made of.
 
 pub mod apply;
 pub mod brokers;
 pub mod configs;
+pub mod directories;
 pub mod features;
 pub mod image;
 pub mod names;

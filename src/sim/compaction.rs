@@ -186,14 +186,13 @@ impl Run {
         }
         let span = *self.rng.borrow_mut().pick(&[50_000, 2_000_000, 6_000_000]);
         self.world.run_for(Duration::from_micros(self.draw(span)));
-        if shard.log_dir.has_failed() {
+        if shard.volumes[0].log_dir.has_failed() {
             self.report.borrow_mut().disk_failures += 1;
         } else if self.draw(4) == 0 {
-            let (stopping, disk) = (shard.clone(), reactor.disk());
+            let (stopping, on) = (shard.clone(), reactor.clone());
             let troubled = self.world.disk(self.node).has_trouble();
             let ended = self.world.run(&reactor, PATIENCE, async move {
-                let ends = boot::stop_shard(&stopping).await?;
-                boot::finish(&disk, Path::new(DIR), &ends).await
+                boot::stop_alone(&on, &stopping, Path::new(DIR)).await
             });
             assert!(ended.is_ok() || troubled, "seed {}: no stop: {ended:?}", self.world.seed());
         }
@@ -393,13 +392,11 @@ impl Run {
     }
 
     async fn start(&self, reactor: &Reactor) -> std::io::Result<Rc<Shard>> {
-        let (disk, dir) = (reactor.disk(), Path::new(DIR));
-        let found = boot::look(&disk, dir).await?;
-        boot::begin(&disk, dir).await?;
-        let shard = boot::start_shard(reactor, dir, &found, |_| true).await?;
+        let (found, shard) = boot::start_alone(reactor, Path::new(DIR)).await?;
         let spec = PartitionSpec {
             id: self.id,
             topic: "t".into(),
+            directory: Uuid::ZERO,
             revision: 0,
             leader_epoch: 0,
             log: self.log.clone(),

@@ -395,9 +395,6 @@ fn a_settings_file_is_held_to_account() {
     let said = refused(&mut with("# ours\nnode.id=1\n\nnum.partitions=many\nlog.retention.hours=x\n"), 1);
     says(&said, &[&format!("{file}, line 4: num.partitions"), "many", &format!("{file}, line 5")]);
     says(&refused(&mut with("a=1\nb=\\u12\n"), 1), &[&format!("{file}, line 2"), "\\u"]);
-    std::fs::write(&config, "log.dirs=/a,/b\n").unwrap();
-    let said = refused(Command::new(OTTLA).arg("serve").arg("--config").arg(&config), 1);
-    says(&said, &["log.dirs names 2 folders", "a broker for each folder"]);
     let said = refused(serve(&data).args(["--config", "/no/such/file"]), 1);
     says(&said, &["/no/such/file cannot be read", "--config"]);
 

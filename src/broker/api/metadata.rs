@@ -159,7 +159,7 @@ impl View<'_> {
     }
 
     pub(super) fn partition(&self, partition_index: i32, partition: &Partition) -> MetadataResponsePartition {
-        let is_alive = |id: &i32| self.image.broker(*id).is_some_and(|broker| !broker.fenced);
+        let is_alive = |id: &i32| self.image.is_online(*id, partition);
         let leader = self.image.broker(partition.leader).filter(|_| partition.leader != NO_LEADER);
         let error_code = match leader {
             None => ErrorCode::LEADER_NOT_AVAILABLE,

@@ -19,11 +19,10 @@ pub struct Place {
     pub core: usize,
 }
 
-/// Where a partition of a topic is served, if this broker leads it.
+/// Where a partition of a topic is answered for, if this broker leads it, or could.
 pub fn place(core: &Core, topic: &Topic, partition: i32) -> Result<Place, ErrorCode> {
     let found = topic.partitions.get(&partition).ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)?;
-    let owner = found.leader_core().filter(|_| found.leader == core.settings.node_id);
-    let core = owner.ok_or(ErrorCode::NOT_LEADER_OR_FOLLOWER)?;
+    let core = found.answering_core(core.settings.node_id).ok_or(ErrorCode::NOT_LEADER_OR_FOLLOWER)?;
     Ok(Place { id: PartitionId { topic: topic.id, partition }, core })
 }
 

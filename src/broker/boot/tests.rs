@@ -57,10 +57,8 @@ impl Life {
         let reactor = world.boot(node, 1).remove(0);
         let core = reactor.clone();
         let (shard, found) = world.run(&reactor, PATIENCE, async move {
-            let (disk, dir) = (core.disk(), Path::new(DIR));
-            let found = look(&disk, dir).await.unwrap();
-            begin(&disk, dir).await.unwrap();
-            (start_shard(&core, dir, &found, |_| true).await.unwrap(), found)
+            let (found, shard) = start_alone(&core, Path::new(DIR)).await.unwrap();
+            (shard, found)
         });
         Life { world, node, reactor, shard, found, log }
     }
@@ -80,6 +78,7 @@ impl Life {
         let spec = PartitionSpec {
             id,
             topic: "t".into(),
+            directory: Uuid::ZERO,
             revision: 0,
             leader_epoch: 0,
             log: self.log.clone(),
@@ -126,10 +125,9 @@ impl Life {
 
     /// Stops the shard, and leaves the sign of a clean stop if it was one, as a node does.
     fn stop(&self) -> Result<(), String> {
-        let (shard, disk) = (self.shard.clone(), self.reactor.disk());
+        let (shard, on) = (self.shard.clone(), self.reactor.clone());
         self.world.run(&self.reactor, PATIENCE, async move {
-            let ends = stop_shard(&shard).await.map_err(|error| error.to_string())?;
-            finish(&disk, Path::new(DIR), &ends).await.map_err(|error| error.to_string())
+            stop_alone(&on, &shard, Path::new(DIR)).await.map_err(|error| error.to_string())
         })
     }
 
@@ -278,7 +276,7 @@ fn a_full_disk_takes_nothing_and_breaks_nothing() {
     life.open_one(other);
     life.wait_until_opened();
     assert!(life.shard.replica(other).unwrap().refusal().is_some());
-    assert_eq!(life.shard.log_dir.failure(), None, "what is there is still served");
+    assert_eq!(life.shard.volumes[0].log_dir.failure(), None, "what is there is still served");
     assert_eq!(life.files(Kind::Index).len(), indexes);
 
     disk.change(|disk| disk.capacity = 1 << 40);

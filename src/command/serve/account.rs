@@ -1,6 +1,7 @@
 //! The short account of what a broker found and what it does.
 
 use std::io::Write;
+use std::path::Path;
 
 use serde_json::json;
 
@@ -49,15 +50,11 @@ impl Account {
     pub fn tell(&self, event: &Event) {
         match event {
             _ if self.style.json() => write_line(&self.json(event).to_string()),
-            Event::Folder(identity, disk, clean) => {
-                self.line("data", &self.folder(disk, *clean));
-                self.line("disk", &disk_text(disk));
-                self.line("node", &format!("{} of cluster {}", identity.node_id, identity.cluster_id));
-                if disk.no_barrier {
-                    tracing::error!(
-                        "flushes do not reach this disk: a power failure loses acknowledged records"
-                    );
+            Event::Folders(cluster_id, dirs) => {
+                for (dir, told) in dirs {
+                    self.folder(dir, told);
                 }
+                self.line("node", &format!("{} of cluster {cluster_id}", self.node.config.node_id));
             }
             Event::Serving(topics, partitions, addresses) => {
                 self.line("topics", &format!("{topics} with {partitions} partitions"));
@@ -115,25 +112,33 @@ impl Account {
         )
     }
 
-    fn folder(&self, disk: &DiskReport, clean: bool) -> String {
-        let dir = self.node.config.log_dirs[0].display();
-        let state = if clean { "stopped cleanly" } else { "new, or not stopped cleanly: logs are recovered" };
-        format!("{dir} on {}, {} free; {state}", disk.file_system, human_bytes(disk.free))
+    fn folder(&self, dir: &Path, told: &Result<(DiskReport, bool), String>) {
+        let (disk, clean) = match told {
+            Ok(told) => told,
+            Err(_) => return self.line("data", &format!("{} is offline", dir.display())),
+        };
+        let state =
+            if *clean { "stopped cleanly" } else { "new, or not stopped cleanly: logs are recovered" };
+        let on = format!("on {}, {} free", disk.file_system, human_bytes(disk.free));
+        self.line("data", &format!("{} {on}; {state}", dir.display()));
+        self.line("disk", &disk_text(disk));
+        if disk.no_barrier {
+            tracing::error!(
+                "flushes do not reach the disk of {}: a power failure loses acknowledged records",
+                dir.display()
+            );
+        }
     }
 
     fn json(&self, event: &Event) -> serde_json::Value {
         match event {
-            Event::Folder(identity, disk, clean) => json!({
+            Event::Folders(cluster_id, dirs) => json!({
                 "event": "starting",
                 "version": env!("CARGO_PKG_VERSION"),
-                "cluster_id": identity.cluster_id,
-                "node_id": identity.node_id,
-                "data_dir": self.node.config.log_dirs[0],
-                "stopped_cleanly": clean,
-                "file_system": disk.file_system,
-                "one_flush": disk.one_flush,
-                "direct_io": disk.direct,
-                "free_bytes": disk.free,
+                "cluster_id": cluster_id,
+                "node_id": self.node.config.node_id,
+                "stopped_cleanly": dirs.iter().all(|(_, told)| matches!(told, Ok((_, true)))),
+                "log_dirs": dirs.iter().map(|(dir, told)| dir_json(dir, told)).collect::<Vec<_>>(),
                 "cpus": self.node.cores.iter().map(|core| core.cpu).collect::<Vec<_>>(),
                 "memory_bytes": self.node.cores.iter().map(|core| core.memory).sum::<usize>(),
             }),
@@ -144,6 +149,20 @@ impl Account {
             Event::Stopping => json!({"event": "stopping"}),
             Event::Ended(result) => json!({"event": "ended", "error": result.as_ref().err()}),
         }
+    }
+}
+
+fn dir_json(dir: &Path, told: &Result<(DiskReport, bool), String>) -> serde_json::Value {
+    match told {
+        Ok((disk, clean)) => json!({
+            "path": dir,
+            "stopped_cleanly": clean,
+            "file_system": disk.file_system,
+            "one_flush": disk.one_flush,
+            "direct_io": disk.direct,
+            "free_bytes": disk.free,
+        }),
+        Err(why) => json!({"path": dir, "error": why}),
     }
 }
 

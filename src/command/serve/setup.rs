@@ -29,11 +29,6 @@ pub struct Setup {
 /// Reads all there is.
 pub fn read(args: &ServeArgs, host: &HostReport) -> Result<Setup> {
     let mut config = read_config(args)?;
-    let [_] = &config.log_dirs[..] else {
-        let many = config.log_dirs.len();
-        return Err(Failure::new(format!("log.dirs names {many} folders, and a broker uses one"))
-            .advice("put the disks into one file system, or run a broker for each folder"));
-    };
     let cpus = cpus(args, host)?;
     let (profile, name) = read_profile(args)?;
     let profile = match &args.cores {

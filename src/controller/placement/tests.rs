@@ -98,7 +98,7 @@ fn each_topic_is_even_over_cores_and_brokers() {
                 topic
                     .partitions
                     .values()
-                    .filter(|p| p.leader == broker && p.leader_core() == Some(core))
+                    .filter(|p| p.leader == broker && p.core_on(broker) == Some(core))
                     .count()
             });
             let leads: Vec<usize> = leads.collect();

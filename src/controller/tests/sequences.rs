@@ -57,7 +57,7 @@ fn only_forward(before: &Image, after: &Image) {
                 "a leader without an epoch"
             );
             assert!(
-                later.leader_epoch > p.leader_epoch || later.leader_core() == p.leader_core(),
+                later.leader_epoch > p.leader_epoch || later.core_on(later.leader) == p.core_on(p.leader),
                 "the leader moved to another core without an epoch"
             );
             assert_eq!(later.revision, p.revision);

@@ -125,10 +125,10 @@ impl Core {
         self.stop.rung()
     }
 
-    /// The node's disk.
+    /// The node's disks.
     pub fn disk(&self) -> Disk {
         let inner = &self.world.inner;
-        Disk::new(self.world.clone(), self.node, self.incarnation, inner.disk(self.node))
+        Disk::new(self.world.clone(), self.node, self.incarnation, inner.disks(self.node))
     }
 
     pub(super) fn is_alive(&self) -> bool {

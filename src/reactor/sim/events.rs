@@ -13,8 +13,8 @@ pub(super) enum Event {
     Timer { core: u32 },
     /// A core's rest ends.
     Resume { core: u32 },
-    /// An operation of a node's disk ends.
-    Disk { node: NodeId, operation: u64 },
+    /// An operation of one of a node's disks ends.
+    Disk { node: NodeId, disk: usize, operation: u64 },
     /// Something arrives on a connection at the end with this number.
     Arrival { connection: u64, end: usize },
     /// A connection attempt reaches its target, or is tried again.

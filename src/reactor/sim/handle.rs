@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::future::Future;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::panic::Location;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::time::Duration;
@@ -50,7 +51,7 @@ impl Handle {
             cores: Vec::new(),
             running: 0,
             powered: true,
-            disk: Rc::new(RefCell::new(disk)),
+            disks: vec![(PathBuf::from("/"), Rc::new(RefCell::new(disk)))],
             wall_offset_ms: rng.below(2 * skew + 1) as i64 - skew as i64,
         });
         id
@@ -149,18 +150,20 @@ impl Handle {
     /// Ends what runs on a node at once: its tasks are dropped without another turn.
     pub fn crash(&self, node: NodeId, kind: CrashKind) {
         self.inner.note(node, "crash", [u64::from(kind == CrashKind::Power), 0, 0]);
-        let (cores, disk) = {
+        let (cores, disks) = {
             let mut nodes = self.inner.nodes.borrow_mut();
             let state = &mut nodes[node.0 as usize];
             state.powered = kind == CrashKind::Process;
             state.incarnation += 1;
             state.running = 0;
-            (std::mem::take(&mut state.cores), state.disk.clone())
+            (std::mem::take(&mut state.cores), state.disks.clone())
         };
         self.inner.mark_dead(&cores);
-        let lost = disk.borrow_mut().crash(kind);
-        for line in lost {
-            self.inner.note_text(node, "crash.disk", &line);
+        for (_, disk) in disks {
+            let lost: Vec<String> = disk.borrow_mut().crash(kind);
+            for line in lost {
+                self.inner.note_text(node, "crash.disk", &line);
+            }
         }
         self.inner.network.borrow_mut().crash(&self.inner, node, kind);
         self.inner.drop_cores(&cores);
@@ -172,9 +175,26 @@ impl Handle {
         self.inner.nodes.borrow_mut()[node.0 as usize].wall_offset_ms += by_ms;
     }
 
-    /// Faults and inspection of a node's disk.
+    /// Gives a node on which nothing runs one more disk, seen below a path.
+    pub fn mount(&self, node: NodeId, path: &Path) {
+        let mut rng = self.inner.rng.borrow_mut();
+        let mut nodes = self.inner.nodes.borrow_mut();
+        let disks = &mut nodes[node.0 as usize].disks;
+        let device = u64::from(node.0) + 1 + 1000 * disks.len() as u64;
+        let mut disk = DiskState::new(device, rng.fork(5), self.inner.options.disk.clone());
+        disk.mount_at(path);
+        disks.push((path.to_owned(), Rc::new(RefCell::new(disk))));
+    }
+
+    /// Faults and inspection of a node's first disk.
     pub fn disk(&self, node: NodeId) -> DiskControl {
-        DiskControl::new(self.inner.disk(node))
+        self.disk_at(node, Path::new("/"))
+    }
+
+    /// Faults and inspection of the disk that holds a path.
+    pub fn disk_at(&self, node: NodeId, path: &Path) -> DiskControl {
+        let disks = self.inner.disks(node);
+        DiskControl::new(disks[super::disk::holds(&disks, path)].1.clone())
     }
 
     /// Calls back after a span of virtual time; for faults that come while the world runs.

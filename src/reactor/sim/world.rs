@@ -6,6 +6,7 @@ use std::future::Future;
 use std::net::IpAddr;
 use std::ops::Deref;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::task::Context;
 use std::time::Duration;
@@ -58,6 +59,9 @@ pub(super) struct Inner {
     pub options: Options,
 }
 
+/// A disk of a node, and below which path it is seen.
+pub(super) type Mount = (PathBuf, Rc<RefCell<DiskState>>);
+
 pub(super) struct Node {
     pub incarnation: u64,
     /// The executor's numbers of its cores while it runs.
@@ -65,7 +69,8 @@ pub(super) struct Node {
     pub running: usize,
     /// Whether the machine has power.
     pub powered: bool,
-    pub disk: Rc<RefCell<DiskState>>,
+    /// The first holds all that the others do not.
+    pub disks: Vec<Mount>,
     pub wall_offset_ms: i64,
 }
 
@@ -170,7 +175,7 @@ impl Drop for World {
         self.inner.mark_dead(&cores);
         let events = self.inner.events.borrow_mut().clear();
         for node in self.inner.nodes.borrow().iter() {
-            node.disk.borrow_mut().forget_operations();
+            node.disks.iter().for_each(|(_, disk)| disk.borrow_mut().forget_operations());
         }
         drop((bodies, events));
         self.inner.cores.borrow_mut().clear();
@@ -186,8 +191,8 @@ impl Inner {
         self.trace.borrow_mut().note_text(self.now.get(), node.0, what, text);
     }
 
-    pub fn disk(&self, node: NodeId) -> Rc<RefCell<DiskState>> {
-        self.nodes.borrow()[node.0 as usize].disk.clone()
+    pub fn disks(&self, node: NodeId) -> Vec<Mount> {
+        self.nodes.borrow()[node.0 as usize].disks.clone()
     }
 
     /// Whether the node is this run of it still.
@@ -271,8 +276,8 @@ impl Inner {
             match event {
                 Event::Timer { .. } => unreachable!("handled above"),
                 Event::Resume { core } => self.executor.borrow_mut().resume(core),
-                Event::Disk { node, operation } => {
-                    let finish = || super::disk::finish(self, node, operation);
+                Event::Disk { node, disk, operation } => {
+                    let finish = || super::disk::finish(self, node, disk, operation);
                     catch_unwind(AssertUnwindSafe(finish))
                         .unwrap_or_else(|panic| self.report(&format!("the disk of node {}", node.0), panic));
                 }
@@ -393,14 +398,14 @@ impl Inner {
         if !last {
             return;
         }
-        let (cores, disk) = {
+        let (cores, disks) = {
             let mut nodes = self.nodes.borrow_mut();
             let node = &mut nodes[core.node.0 as usize];
             node.incarnation += 1;
-            (std::mem::take(&mut node.cores), node.disk.clone())
+            (std::mem::take(&mut node.cores), node.disks.clone())
         };
         self.mark_dead(&cores);
-        disk.borrow_mut().end_process();
+        disks.iter().for_each(|(_, disk)| disk.borrow_mut().end_process());
         self.network.borrow_mut().crash(self, core.node, CrashKind::Process);
         self.drop_cores(&cores);
     }

@@ -11,11 +11,14 @@
 //! - of each partition, what [`Known`] checks.
 
 mod clients;
+#[cfg(test)]
+mod disks;
 mod look;
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -107,6 +110,8 @@ struct Status {
 struct Run {
     world: World,
     node: NodeId,
+    /// Its log directories, each on a disk of its own.
+    dirs: Vec<PathBuf>,
     address: SocketAddr,
     /// Where the clients run.
     clients: Reactor,
@@ -137,12 +142,19 @@ fn begin(seed: u64, lines: usize) -> Rc<Run> {
     options.trace_lines = lines;
     let world = World::new(seed, options);
     let node = world.add_node();
+    let mut rng = Rng::new(seed);
+    let dirs = match rng.below(2) {
+        0 => vec![PathBuf::from("/data")],
+        _ => vec![PathBuf::from("/data"), PathBuf::from("/disk1/data"), PathBuf::from("/disk2/data")],
+    };
+    dirs.iter().skip(1).for_each(|dir| world.mount(node, dir.parent().expect("it has one")));
     Rc::new(Run {
+        dirs,
         address: world.address(node, PORT),
         clients: world.add_client(),
         world,
         node,
-        rng: RefCell::new(Rng::new(seed)),
+        rng: RefCell::new(rng),
         topics: RefCell::default(),
         known: RefCell::default(),
         producer_ids: RefCell::default(),
@@ -184,7 +196,8 @@ impl Run {
         self.work();
         if self.draw(8) == 0 {
             let kind = *self.rng.borrow_mut().pick(&[IoKind::Write, IoKind::Flush]);
-            self.world.disk(self.node).fail_nth(kind, 1 + self.draw(40));
+            let dir = self.rng.borrow_mut().pick(&self.dirs).clone();
+            self.world.disk_at(self.node, &dir).fail_nth(kind, 1 + self.draw(40));
         }
         let span = match self.draw(3) {
             0 => self.draw(30_000),
@@ -202,8 +215,9 @@ impl Run {
         let cores = 1 + self.draw(3) as usize;
         let cpus: Vec<usize> = (0..cores).collect();
         let memory = cores * *self.rng.borrow_mut().pick(&[16 << 20, 64 << 20]);
+        let dirs: Vec<_> = self.dirs.iter().map(|dir| dir.display().to_string()).collect();
         let settings = [
-            ("log.dirs", "/data".to_owned()),
+            ("log.dirs", dirs.join(",")),
             ("listeners", format!("PLAINTEXT://{}", self.address)),
             ("log.segment.delete.delay.ms", "50".to_owned()),
         ];
@@ -222,7 +236,7 @@ impl Run {
             match event {
                 Event::Serving(..) => status.serving = true,
                 Event::Ended(ended) => status.ended = Some(ended),
-                Event::Folder(..) | Event::Stopping => {}
+                Event::Folders(..) | Event::Stopping => {}
             }
         };
         self.world.start(self.node, node::cores(node, Box::new(report)));
@@ -260,8 +274,11 @@ impl Run {
 
     fn die(&self, status: &Mutex<Status>) {
         self.life.set(self.life.get() + 1);
-        let disk = self.world.disk(self.node);
-        let is_spoilt = disk.is_read_only() || Run::has_ended_badly(status);
+        let disks: Vec<_> = self.dirs.iter().map(|dir| self.world.disk_at(self.node, dir)).collect();
+        // One of several may have failed with the node going on.
+        let is_spoilt = disks.iter().any(|disk| disk.is_read_only())
+            || disks.iter().skip(1).any(|disk| disk.has_trouble())
+            || Run::has_ended_badly(status);
         self.report.borrow_mut().disk_failures += u64::from(is_spoilt);
         // What a failed disk still holds in the system's memory does not outlast a new start of the host, which is
         // what has to come then.
@@ -275,7 +292,7 @@ impl Run {
             self.report.borrow_mut().power_losses += 1;
             self.world.crash(self.node, CrashKind::Power);
         }
-        disk.mend();
+        disks.iter().for_each(|disk| disk.mend());
     }
 }
 

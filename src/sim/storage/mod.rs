@@ -293,7 +293,7 @@ impl Run {
     }
 
     fn end(self: &Rc<Run>, reactor: &Reactor, shard: &Rc<Shard>) {
-        if shard.log_dir.has_failed() {
+        if shard.volumes[0].log_dir.has_failed() {
             self.report.borrow_mut().disk_failures += 1;
         } else if self.draw(4) == 0 {
             self.stop(reactor, shard);
@@ -341,14 +341,12 @@ impl Run {
 
     fn stop(self: &Rc<Run>, reactor: &Reactor, shard: &Rc<Shard>) {
         let refused = shard.replicas().iter().any(|replica| replica.refusal().is_some());
-        let shard = shard.clone();
-        let disk = reactor.disk();
+        let (shard, on) = (shard.clone(), reactor.clone());
         let troubled = self.disk().has_trouble();
         // A stop finishes each segment that is not, and a disk may be very slow.
-        let ended = self.world.run(reactor, 10 * PATIENCE, async move {
-            let ends = boot::stop_shard(&shard).await?;
-            boot::finish(&disk, Path::new(DIR), &ends).await
-        });
+        let ended = self
+            .world
+            .run(reactor, 10 * PATIENCE, async move { boot::stop_alone(&on, &shard, Path::new(DIR)).await });
         match ended {
             Ok(()) => self.report.borrow_mut().stops += 1,
             // The next start must look at what this one did not get to see.
@@ -364,12 +362,9 @@ impl Run {
         reactor: &Reactor,
         accepted: Option<PartitionId>,
     ) -> std::io::Result<Rc<Shard>> {
-        let (disk, dir) = (reactor.disk(), Path::new(DIR));
         self.watch_silence(reactor);
         self.starts.set(self.starts.get() + 1);
-        let found = boot::look(&disk, dir).await?;
-        boot::begin(&disk, dir).await?;
-        let shard = boot::start_shard(reactor, dir, &found, |_| true).await?;
+        let (found, shard) = boot::start_alone(reactor, Path::new(DIR)).await?;
         shard.check_retention_every(Duration::from_secs(1));
         if let Some(bytes) = self.gathers {
             shard.gather(bytes);
@@ -389,6 +384,7 @@ impl Run {
         PartitionSpec {
             id,
             topic: "t".into(),
+            directory: Uuid::ZERO,
             revision: 0,
             leader_epoch: if self.raises_epochs { self.starts.get() } else { 0 },
             log: self.log.clone(),
@@ -460,7 +456,7 @@ impl Run {
                     // Retention was faster.
                     Err(ErrorCode::OFFSET_OUT_OF_RANGE) if log_start(shard, id) > start => continue 'again,
                     Err(error) => {
-                        let (seed, failure) = (self.world.seed(), shard.log_dir.failure());
+                        let (seed, failure) = (self.world.seed(), shard.volumes[0].log_dir.failure());
                         panic!("seed {seed}: {id:?} at offset {offset}: {error:?}: {failure:?}")
                     }
                 }

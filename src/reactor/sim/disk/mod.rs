@@ -37,68 +37,72 @@ use tree::InodeId;
 
 use super::events::Event;
 use super::handle::Handle;
-use super::world::{Inner, NodeId};
+use super::world::{Inner, Mount, NodeId};
 use crate::reactor::sync::{Completion, completion};
 use crate::reactor::{Chunk, ChunkSlice, DirEntry, DiskReport};
 
-/// The disk as one process of a node sees it.
+/// The disks of a node as one process of it sees them.
 #[derive(Clone)]
 pub struct Disk {
     world: Handle,
     node: NodeId,
     incarnation: u64,
+    disks: Rc<[Mount]>,
+}
+
+/// One of these disks.
+#[derive(Clone)]
+struct Device {
+    world: Handle,
+    node: NodeId,
+    incarnation: u64,
+    /// Its place among the node's disks.
+    index: usize,
     state: Rc<RefCell<DiskState>>,
 }
 
 /// An open file of a simulated disk.
 pub struct File {
-    disk: Disk,
+    disk: Device,
     inode: InodeId,
 }
 
+/// The place of the disk that holds a path.
+pub(super) fn holds(disks: &[Mount], path: &Path) -> usize {
+    disks.iter().rposition(|(below, _)| path.starts_with(below)).unwrap_or(0)
+}
+
 /// An operation's time has come.
-pub(super) fn finish(inner: &Inner, node: NodeId, operation: u64) {
-    let disk = inner.disk(node);
-    let mut state = disk.borrow_mut();
+pub(super) fn finish(inner: &Inner, node: NodeId, disk: usize, operation: u64) {
+    let disks = inner.disks(node);
+    let mut state = disks[disk].1.borrow_mut();
     let now = inner.now.get();
     if state.stalled_until > now {
         // All come out together when the stall ends, in any order.
-        inner.at(state.stalled_until - now, Event::Disk { node, operation });
+        inner.at(state.stalled_until - now, Event::Disk { node, disk, operation });
         return;
     }
     let Some(finished) = state.finish(operation) else { return };
     if let Some(delay) = finished.again {
-        inner.at(delay, Event::Disk { node, operation });
+        inner.at(delay, Event::Disk { node, disk, operation });
     }
     inner.note(node, finished.what, finished.numbers);
 }
 
 impl Disk {
-    pub(super) fn new(world: Handle, node: NodeId, incarnation: u64, state: Rc<RefCell<DiskState>>) -> Disk {
-        Disk { world, node, incarnation, state }
+    pub(super) fn new(world: Handle, node: NodeId, incarnation: u64, disks: Vec<Mount>) -> Disk {
+        Disk { world, node, incarnation, disks: disks.into() }
     }
 
-    fn is_alive(&self) -> bool {
-        self.world.inner.is_incarnation(self.node, self.incarnation)
-    }
-
-    /// Begins an operation, unless the process is gone.
-    fn submit(&self, operation: Operation) {
-        if !self.is_alive() {
-            return;
-        }
-        let inner = &self.world.inner;
-        let (id, delay) = self.state.borrow_mut().submit(operation, inner.now.get());
-        inner.at(delay, Event::Disk { node: self.node, operation: id });
+    /// The disk that holds a path.
+    fn at(&self, path: &Path) -> Device {
+        let index = holds(&self.disks, path);
+        let (world, state) = (self.world.clone(), self.disks[index].1.clone());
+        Device { world, node: self.node, incarnation: self.incarnation, index, state }
     }
 
     async fn call(&self, what: &'static str, path: &Path, call: Call) -> io::Result<Reply> {
-        if self.is_alive() {
-            self.world.inner.note_text(self.node, what, &path.display().to_string());
-        }
-        let (done, result) = completion();
-        self.submit(Operation::Call { call, done });
-        result.await.map_err(|error| failed(what, &path.display().to_string(), error))
+        self.at(path).call(what, path, call).await
     }
 
     /// What the disk is like.
@@ -134,7 +138,11 @@ impl Disk {
 
     /// Renames over what may be there.
     pub async fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        if self.is_alive() {
+        let device = self.at(from);
+        if device.index != holds(&self.disks, to) {
+            return Err(failed("renaming", &from.display().to_string(), os(libc::EXDEV)));
+        }
+        if device.is_alive() {
             self.world.inner.note_text(self.node, "renaming to", &to.display().to_string());
         }
         self.call("renaming", from, Call::Rename(from.to_owned(), to.to_owned())).await.map(drop)
@@ -175,9 +183,34 @@ impl Disk {
     /// Opens a file.
     pub async fn open(&self, path: &Path, create: bool) -> io::Result<Rc<File>> {
         match self.call("opening", path, Call::Open { path: path.to_owned(), create }).await? {
-            Reply::Opened(inode) => Ok(Rc::new(File { disk: self.clone(), inode })),
+            Reply::Opened(inode) => Ok(Rc::new(File { disk: self.at(path), inode })),
             _ => unreachable!("opening gives an inode"),
         }
+    }
+}
+
+impl Device {
+    fn is_alive(&self) -> bool {
+        self.world.inner.is_incarnation(self.node, self.incarnation)
+    }
+
+    /// Begins an operation, unless the process is gone.
+    fn submit(&self, operation: Operation) {
+        if !self.is_alive() {
+            return;
+        }
+        let inner = &self.world.inner;
+        let (id, delay) = self.state.borrow_mut().submit(operation, inner.now.get());
+        inner.at(delay, Event::Disk { node: self.node, disk: self.index, operation: id });
+    }
+
+    async fn call(&self, what: &'static str, path: &Path, call: Call) -> io::Result<Reply> {
+        if self.is_alive() {
+            self.world.inner.note_text(self.node, what, &path.display().to_string());
+        }
+        let (done, result) = completion();
+        self.submit(Operation::Call { call, done });
+        result.await.map_err(|error| failed(what, &path.display().to_string(), error))
     }
 }
 

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::ops::Range;
+use std::path::Path;
 
 use super::calls::{Call, Reply};
 use super::content::{Content, InFlight};
@@ -104,6 +105,12 @@ impl DiskState {
             flushes: 0,
             dirty: BTreeSet::new(),
         }
+    }
+
+    /// The path that leads to the disk is there whatever becomes of the disk.
+    pub fn mount_at(&mut self, path: &Path) {
+        self.tree.make_dirs(path).expect("an empty disk has room for it");
+        self.tree.settle_all();
     }
 
     /// Takes an operation in; gives its number and how long it takes.

@@ -278,6 +278,11 @@ impl Tree {
         self.changes.iter().any(|change| change.number <= upto && change.unsynced.contains(&directory))
     }
 
+    /// Makes all changes of names durable.
+    pub fn settle_all(&mut self) {
+        std::mem::take(&mut self.changes).into_iter().for_each(|change| self.settle(change));
+    }
+
     fn settle(&mut self, change: Change) {
         for (directory, name, target) in change.entries {
             let Some(Inode::Directory(directory)) = self.inodes.get_mut(&directory) else { continue };

@@ -1,0 +1,157 @@
+//! One of several log directories fails while the node works.
+
+use std::io;
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::*;
+use crate::reactor::sim::DiskControl;
+use crate::sim::batches::make_batch;
+use crate::sim::client::Client;
+use crate::sim::known::Entry;
+use crate::wire::error::ErrorCode;
+use crate::wire::schema::*;
+
+const TOPIC: &str = "t";
+const PARTITIONS: i32 = 9;
+
+/// A run with three disks that go wrong in no way but those of the test.
+fn calm() -> Rc<Run> {
+    let seed = (0..).find(|seed| begin(*seed, 0).dirs.len() > 1).expect("half of them have");
+    let run = begin(seed, 0);
+    let unchanged = |disk: DiskControl| disk.change(|options| *options = Options::calm().disk);
+    run.dirs.iter().for_each(|dir| unchanged(run.world.disk_at(run.node, dir)));
+    run
+}
+
+fn serve(run: &Run) -> Arc<Mutex<Status>> {
+    let status = run.start();
+    let serves = || status.lock().unwrap().serving || status.lock().unwrap().ended.is_some();
+    assert!(run.world.run_until(PATIENCE, serves));
+    assert_eq!(status.lock().unwrap().ended, None);
+    status
+}
+
+/// Asks until the partition is no longer being opened: what a produce to it gives.
+async fn produce(run: &Run, client: &mut Client, partition: i32) -> io::Result<(ErrorCode, i64)> {
+    loop {
+        let producer = run.next_producer.get();
+        run.next_producer.set(producer + 1);
+        let entry = Entry { producer, number: 0, records: 3 };
+        let batch = make_batch(entry, 100, run.clients.wall_clock_ms());
+        let data = PartitionProduceData { index: partition, records: Some(batch) };
+        let topic =
+            TopicProduceData { name: TOPIC.to_owned(), partition_data: vec![data], ..Default::default() };
+        let request =
+            ProduceRequest { acks: -1, timeout_ms: 30_000, topic_data: vec![topic], ..Default::default() };
+        let response = client.ask(&request, 9).await?;
+        let answer = &response.responses[0].partition_responses[0];
+        if answer.error_code != ErrorCode::NOT_LEADER_OR_FOLLOWER {
+            return Ok((answer.error_code, answer.base_offset));
+        }
+        run.clients.sleep(Duration::from_millis(5)).await;
+    }
+}
+
+async fn produce_to_all(run: Rc<Run>) -> io::Result<Vec<(ErrorCode, i64)>> {
+    let mut client = Client::connect(&run.clients, run.address).await?;
+    let mut answers = Vec::new();
+    for partition in 0..PARTITIONS {
+        answers.push(produce(&run, &mut client, partition).await?);
+    }
+    Ok(answers)
+}
+
+/// The leader of each partition.
+async fn leaders(run: Rc<Run>) -> io::Result<Vec<i32>> {
+    let mut client = Client::connect(&run.clients, run.address).await?;
+    let response = client.ask(&MetadataRequest { topics: None, ..Default::default() }, 12).await?;
+    let mut partitions = response.topics[0].partitions.clone();
+    partitions.sort_by_key(|partition| partition.partition_index);
+    for partition in &partitions {
+        let is_offline = partition.leader_id == -1;
+        assert_eq!(partition.error_code == ErrorCode::LEADER_NOT_AVAILABLE, is_offline);
+        assert_eq!(!partition.offline_replicas.is_empty(), is_offline);
+    }
+    Ok(partitions.iter().map(|partition| partition.leader_id).collect())
+}
+
+async fn create(run: Rc<Run>) -> io::Result<()> {
+    let mut client = Client::connect(&run.clients, run.address).await?;
+    let topic = CreatableTopic {
+        name: TOPIC.to_owned(),
+        num_partitions: PARTITIONS,
+        replication_factor: 1,
+        ..Default::default()
+    };
+    let request = CreateTopicsRequest { topics: vec![topic], timeout_ms: 60_000, ..Default::default() };
+    let response = client.ask(&request, 7).await?;
+    assert_eq!(response.topics[0].error_code, ErrorCode::NONE);
+    Ok(())
+}
+
+fn on<T: 'static>(run: &Rc<Run>, work: impl Future<Output = io::Result<T>> + 'static) -> T {
+    run.world.run(&run.clients, PATIENCE, work).unwrap()
+}
+
+#[test]
+fn one_that_fails_takes_its_partitions_and_no_others() {
+    let run = calm();
+    let status = serve(&run);
+    on(&run, create(run.clone()));
+    let before = on(&run, produce_to_all(run.clone()));
+    assert!(before.iter().all(|answer| *answer == (ErrorCode::NONE, 0)), "{before:?}");
+
+    let broken = run.world.disk_at(run.node, &run.dirs[1]);
+    broken.set_broken(true);
+    let during = on(&run, produce_to_all(run.clone()));
+    let fell = |answers: &[(ErrorCode, i64)]| -> Vec<usize> {
+        (0..answers.len()).filter(|n| answers[*n].0 == ErrorCode::KAFKA_STORAGE_ERROR).collect()
+    };
+    let lost = fell(&during);
+    assert_eq!(lost.len(), 3, "a third of the partitions lies there: {during:?}");
+    assert!(during.iter().all(|(_, offset)| *offset == 3 || *offset == -1), "{during:?}");
+    run.world.run_for(Duration::from_secs(1));
+    let led = on(&run, leaders(run.clone()));
+    for (n, leader) in led.iter().enumerate() {
+        assert_eq!(*leader == -1, lost.contains(&n), "{led:?}");
+    }
+    assert_eq!(status.lock().unwrap().ended, None, "the node goes on");
+
+    // A start without the disk serves the others as well, and one with it serves all, with all that was acknowledged.
+    for mended in [false, true] {
+        run.world.crash(run.node, CrashKind::Power);
+        broken.set_broken(!mended);
+        let _status = serve(&run);
+        let after = on(&run, produce_to_all(run.clone()));
+        assert_eq!(fell(&after), if mended { vec![] } else { lost.clone() }, "{after:?}");
+        let led = on(&run, leaders(run.clone()));
+        assert!(led.iter().enumerate().all(|(n, l)| (*l == -1) == (!mended && lost.contains(&n))), "{led:?}");
+        let at_least = |n: usize| {
+            if lost.contains(&n) {
+                3
+            } else if mended {
+                9
+            } else {
+                6
+            }
+        };
+        for (n, (error, offset)) in after.iter().enumerate().filter(|(_, (error, _))| error.is_none()) {
+            assert!(*offset >= at_least(n), "partition {n}: {error} at {offset}");
+        }
+    }
+}
+
+#[test]
+fn that_of_the_metadata_log_takes_the_node_with_it() {
+    let run = calm();
+    let status = serve(&run);
+    on(&run, create(run.clone()));
+    run.world.disk_at(run.node, &run.dirs[0]).set_broken(true);
+    let ended = || status.lock().unwrap().ended.is_some();
+    let clients = run.clone();
+    run.clients.spawn(crate::reactor::Class::Request, async move { drop(produce_to_all(clients).await) });
+    assert!(run.world.run_until(PATIENCE, ended));
+    let why = status.lock().unwrap().ended.clone().unwrap().unwrap_err();
+    assert!(why.contains("/data") && why.contains("Mend the disk"), "{why}");
+}
