@@ -21,8 +21,8 @@ pub enum End {
     /// Bytes that are no batch that could stand there.
     Broken(String),
     /// A whole batch whose offset or epoch cannot follow what stands before it. No crash leaves that behind: what
-    /// lay past an earlier end was erased before anything was appended. Offset and epoch lie outside of the
-    /// checksum, so one of them has rotted, here or before.
+    /// lay past an earlier end was erased before anything was appended, and a torn write is told by
+    /// [`has_torn_offset`]. Offset and epoch lie outside of the checksum, so one of them has rotted, here or before.
     Contradicted(String),
 }
 
@@ -160,7 +160,10 @@ impl Scan {
         if header.base_offset < self.next_offset {
             let (found, wanted) = (header.base_offset, self.next_offset);
             let why = format!("offset {found} stands where {wanted} or a later one should");
-            return Err(End::Contradicted(why));
+            return Err(match has_torn_offset(bytes, self.position, wanted) {
+                true => End::Broken(why),
+                false => End::Contradicted(why),
+            });
         }
         let ends_at = header.base_offset + i64::from(header.last_offset_delta);
         if let Some(wanted) = self.first_ends_at.take()
@@ -194,6 +197,22 @@ impl Scan {
     fn broken(&self, why: String) -> Progress {
         Progress::Ended(End::Broken(why))
     }
+}
+
+/// What a device writes whole or not at all.
+const SECTOR: u64 = 512;
+
+/// Whether a batch that stands where `wanted` is the next offset is whole but for the beginning of its offset: a write
+/// was torn where a sector ends within it, and what lay before was zeros. The checksum does not cover offset and
+/// length, and a short length begins with zeros itself.
+fn has_torn_offset(batch: &[u8], position: u64, wanted: i64) -> bool {
+    const OFFSET: usize = size_of::<i64>();
+    let lost = (SECTOR - position % SECTOR) as usize;
+    let kept = OFFSET.saturating_sub(lost);
+    let of_wanted = wanted.to_be_bytes();
+    lost < OFFSET + size_of::<i32>()
+        && batch[..lost].iter().all(|byte| *byte == 0)
+        && batch[OFFSET - kept..OFFSET] == of_wanted[OFFSET - kept..]
 }
 
 /// Acknowledged records are gone.
@@ -236,6 +255,36 @@ mod tests {
             Progress::Ended(end) => (scan.next_offset(), end == End::Clean),
             needs => panic!("it has all bytes: {needs:?}"),
         }
+    }
+
+    #[test]
+    fn an_offset_that_was_torn_is_no_contradiction() {
+        // The second batch begins `lost` bytes before the end of a sector, of which it lost what it had there.
+        let torn = |lost: usize, offset: i64| {
+            let of_value = |len: usize| {
+                let mut builder = BatchBuilder::new();
+                builder.append(0, None, Some(&vec![b'v'; len]), &[]);
+                let mut bytes = builder.build().unwrap();
+                BatchMut::first(&mut bytes).unwrap().set_base_offset(700);
+                bytes
+            };
+            let first = (0..).map(of_value).find(|first| first.len() >= SECTOR as usize - lost).unwrap();
+            assert_eq!(first.len(), SECTOR as usize - lost);
+            let mut bytes = [first.clone(), log(&[offset])].concat();
+            bytes[first.len()..SECTOR as usize].fill(0);
+            let mut scan = Scan::new(700, -1, Some(701), 4096);
+            match scan.feed(&bytes, bytes.len() as u64) {
+                Progress::Ended(end) => (scan.next_offset(), end),
+                needs => panic!("it has all bytes: {needs:?}"),
+            }
+        };
+        for lost in 7..12 {
+            assert!(matches!(torn(lost, 701), (701, End::Broken(_))), "{lost}: {:?}", torn(lost, 701));
+        }
+        // Less than that takes nothing away, and what is wrong then was wrong before.
+        assert_eq!(torn(6, 701), (702, End::Clean));
+        assert!(matches!(torn(6, 5), (701, End::Contradicted(_))));
+        assert!(matches!(torn(7, 700), (701, End::Contradicted(_))));
     }
 
     #[test]

@@ -301,7 +301,7 @@ mod tests {
     #[test]
     fn a_few_seeds() {
         let mut sum = super::Report::default();
-        for seed in 0..6 {
+        for seed in 0..8 {
             sum.add(&super::run(seed));
         }
         assert!(sum.acknowledged > 100 && sum.consumed > 100 && sum.topics_created > 6, "{sum:?}");
