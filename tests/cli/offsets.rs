@@ -62,6 +62,12 @@ fn the_oldest_records_are_deleted() {
     assert!(err.matches("OFFSET_OUT_OF_RANGE").count() == 2, "{err}");
     delete(&format!("@{TIME}"), &["--yes"]).ok();
     assert_eq!(ends(&broker, &name), [(4, 10, 6), (0, 0, 0)]);
+    if let Some(data) = broker.data() {
+        let folder = data.join(format!("{name}-0"));
+        let dumped = broker.ottla(&["dump", folder.to_str().unwrap()]).out;
+        assert!(dumped.contains("the log starts at offset 4\n"), "{dumped}");
+        assert!(dumped.contains("log-start-offset-checkpoint: whole: 1 offset\n"), "{dumped}");
+    }
     let shown = delete("end", &["--yes"]).ok();
     assert!(shown.starts_with("TOPIC"), "{shown}");
     assert_eq!(ends(&broker, &name), [(10, 10, 0), (0, 0, 0)]);

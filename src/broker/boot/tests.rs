@@ -1,6 +1,7 @@
 //! Starts and stops of a shard on a simulated disk.
 
 mod producers;
+mod starts;
 
 use std::path::PathBuf;
 use std::time::Duration;

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::{Sink, Verdict, plural};
 use crate::command::failure::{At, Failure, Result};
+use crate::log::{checkpoint, compact};
 
 /// A checkpoint is small text; a file beyond this is something else.
 const TEXT_MAX: u64 = 256 << 20;
@@ -82,6 +83,55 @@ pub fn dump_offsets<W: Write>(path: &Path, sink: &mut Sink<'_, W>) -> Result<Ver
         sink.entry("offset", &entry, |out| writeln!(out, "{topic}-{partition} offset {offset}"))?;
     }
     Ok(Verdict::whole(plural(lines.len() as u64, "partition")))
+}
+
+#[derive(Debug, Serialize)]
+struct Start {
+    log_start_offset: i64,
+}
+
+/// A partition's own `log-start-offset-checkpoint`: the first offset that is served.
+pub fn dump_start<W: Write>(path: &Path, sink: &mut Sink<'_, W>) -> Result<Verdict> {
+    let text = match read_text(path)? {
+        Ok(text) => text,
+        Err(verdict) => return Ok(verdict),
+    };
+    match checkpoint::decode_start(text.as_bytes()) {
+        Ok(offset) => {
+            let entry = Start { log_start_offset: offset };
+            sink.entry("start", &entry, |out| writeln!(out, "the log starts at offset {offset}"))?;
+            Ok(Verdict::whole("1 offset"))
+        }
+        Err(why) => Ok(Verdict::damaged(why)),
+    }
+}
+
+#[derive(Debug, Serialize)]
+struct Cleaned {
+    first_dirty_offset: i64,
+    exchange: Vec<i64>,
+}
+
+/// A partition's own `cleaner-offset-checkpoint`: how far it was compacted, and which files are being exchanged.
+pub fn dump_cleaned<W: Write>(path: &Path, sink: &mut Sink<'_, W>) -> Result<Verdict> {
+    let text = match read_text(path)? {
+        Ok(text) => text,
+        Err(verdict) => return Ok(verdict),
+    };
+    match compact::checkpoint::Checkpoint::decode(text.as_bytes()) {
+        Ok(found) => {
+            let entry = Cleaned { first_dirty_offset: found.first_dirty, exchange: found.exchange };
+            sink.entry("cleaned", &entry, |out| {
+                writeln!(out, "compacted below offset {}", entry.first_dirty_offset)?;
+                match entry.exchange.is_empty() {
+                    true => Ok(()),
+                    false => writeln!(out, "segments being exchanged: {:?}", entry.exchange),
+                }
+            })?;
+            Ok(Verdict::whole("1 offset"))
+        }
+        Err(why) => Ok(Verdict::damaged(why)),
+    }
 }
 
 /// The lines after a checkpoint's head (its version, 0, and the number of lines), with their numbers.

@@ -120,6 +120,10 @@ enum Kind {
     ProducerSnapshot,
     LeaderEpochs,
     Offsets,
+    /// In a partition's own folder, where its log starts.
+    Start,
+    /// In a partition's own folder, how far its log was compacted.
+    Cleaned,
     Properties,
 }
 
@@ -128,6 +132,8 @@ impl Kind {
         let name = path.file_name()?.to_str()?;
         match name {
             "leader-epoch-checkpoint" => return Some(Kind::LeaderEpochs),
+            "log-start-offset-checkpoint" if is_of_a_partition(path) => return Some(Kind::Start),
+            "cleaner-offset-checkpoint" if is_of_a_partition(path) => return Some(Kind::Cleaned),
             "recovery-point-offset-checkpoint"
             | "log-start-offset-checkpoint"
             | "replication-offset-checkpoint"
@@ -145,6 +151,11 @@ impl Kind {
             _ => None,
         }
     }
+}
+
+/// Whether a file lies in a partition's own folder.
+fn is_of_a_partition(path: &Path) -> bool {
+    path.with_file_name("partition.metadata").exists()
 }
 
 /// Dumps the files.
@@ -211,6 +222,8 @@ fn dump_file<W: Write>(path: &Path, args: &DumpArgs, sink: &mut Sink<'_, W>) -> 
         Kind::ProducerSnapshot => snapshot::dump(path, sink),
         Kind::LeaderEpochs => checkpoint::dump_epochs(path, sink),
         Kind::Offsets => checkpoint::dump_offsets(path, sink),
+        Kind::Start => checkpoint::dump_start(path, sink),
+        Kind::Cleaned => checkpoint::dump_cleaned(path, sink),
         Kind::Properties => checkpoint::dump_properties(path, sink),
     }
 }
