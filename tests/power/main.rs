@@ -18,8 +18,23 @@
 //! OTTLA_CUTS=200 cargo test --test power -- --nocapture
 //! ```
 //!
-//! What cannot be shown here: that a write with FUA flushes nothing but itself. A loop device has no FUA, the kernel
-//! sends a write and a flush in its place, and a flush covers everything.
+//! # What it was seen to catch
+//!
+//! Each with the bug put into the broker, and within 40 cuts: no flush at all; a flush that is sent before the writes are
+//! seen finished; one through a directory (on XFS, where it reaches no disk; on ext4 it does); one flush for all where
+//! blocks lie past the file's end or were never written, where they were only allocated, where the growth of the file
+//! was not flushed, and where ext4 journals data; stable ends that lead; files replaced without a flush of their own;
+//! a mount without barriers.
+//!
+//! # What cannot be shown here
+//!
+//! - That a write with FUA flushes nothing but itself. A loop device has no FUA: the kernel sends a write and a flush in
+//!   its place, and a flush covers everything.
+//! - Directories that are not synced, of new segments, new and deleted topics, retention and compaction: these file
+//!   systems have one journal, in order, and whatever is flushed later takes all names before along. The disk of the
+//!   simulator loses any of them.
+//! - Recovery that does not write again and flush what it serves: after a cut all that is found is durable, and after a
+//!   kill the other flushes of a start come first, and are of the whole disk.
 
 #![expect(
     clippy::disallowed_methods,
