@@ -37,12 +37,7 @@ pub struct Driver {
 
 impl Driver {
     pub fn start() -> Driver {
-        let (jars, classes) = class_path();
-        let mut process = Command::new("java")
-            .args(["-Xmx512m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"])
-            // What the tools log is no part of their output.
-            .args(["-Dorg.apache.logging.log4j.level=OFF", "-Dlog4j2.level=OFF", "-cp"])
-            .arg(format!("{}:{jars}", classes.display()))
+        let mut process = java()
             .arg("Driver")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -86,6 +81,23 @@ impl Drop for Driver {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
+}
+
+/// Runs a class's main in a JVM of its own.
+pub fn alone(words: &[&str]) -> Ran {
+    let output = java().args(words).stdin(Stdio::null()).output().unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    Ran { code: output.status.code().unwrap_or(-1), out: text(&output.stdout), err: text(&output.stderr) }
+}
+
+/// A JVM with Kafka's classes. What the tools log is no part of their output.
+fn java() -> Command {
+    let (jars, classes) = class_path();
+    let mut java = Command::new("java");
+    java.args(["-Xmx512m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"])
+        .args(["-Dorg.apache.logging.log4j.level=OFF", "-Dlog4j2.level=OFF", "-cp"])
+        .arg(format!("{}:{jars}", classes.display()));
+    java
 }
 
 /// Kafka's jars, and the classes of these tests; each is made once.

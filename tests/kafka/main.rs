@@ -18,3 +18,4 @@ mod files;
 mod languages;
 mod remote;
 mod stock;
+mod tools;
