@@ -137,11 +137,12 @@ pub fn writers(address: &str, ledger: &Ledger, topics: &[Topic], pace: Pace) -> 
             writer(&["quiet"], 30, &single, 1, 1, 1),
         ],
         Pace::Even => {
-            let journal = ledger.even_journal(EVEN);
-            vec![
-                Writer { keys: Keys::None, ..of(journal, &["even"], &single, 20, 20, 1) },
-                writer(&["quiet"], 30, &single, 1, 1, 1),
-            ]
+            // So many that several batches of a partition are written at once.
+            let even = || Writer {
+                keys: Keys::None,
+                ..of(ledger.even_journal(EVEN), &["even"], &single, 20, 20, 1)
+            };
+            (0..4).map(|_| even()).chain([writer(&["quiet"], 30, &single, 1, 1, 1)]).collect()
         }
         Pace::Lonely => vec![writer(&["large"], 2_000, &single, 1, 1, 1)],
     }
