@@ -181,16 +181,17 @@ pub fn demand() {
 
 /// Takes away what tests left that were killed.
 fn sweep() {
-    let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
-    let points = mounts.lines().filter_map(|line| line.split(' ').nth(4));
-    for point in points.filter(|point| is_left(point)).collect::<Vec<_>>().into_iter().rev() {
-        let _ = bounded("umount", &["-l", point]).status();
-    }
+    // While they are mounted, the devices tell whose they are; they go with the mounts.
     let devices = run("losetup", &["--list", "--noheadings", "--raw", "--output", "NAME,BACK-FILE"]);
     for (device, file) in devices.lines().filter_map(|line| line.split_once(' ')) {
         if is_left(file) {
             let _ = bounded("losetup", &["-d", device]).status();
         }
+    }
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
+    let points = mounts.lines().filter_map(|line| line.split(' ').nth(4));
+    for point in points.filter(|point| is_left(point)).collect::<Vec<_>>().into_iter().rev() {
+        let _ = bounded("umount", &["-l", point]).status();
     }
 }
 
