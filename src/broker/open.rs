@@ -99,6 +99,8 @@ pub struct Opener<'a> {
     doomed: RefCell<Vec<PathBuf>>,
     /// Where the log starts, if records were deleted: by its own file, and by all that is known.
     told: Cell<(i64, i64)>,
+    /// What lies before this offset was compacted.
+    cleaned: Cell<i64>,
 }
 
 /// A segment's files, as found.
@@ -121,13 +123,15 @@ struct Scanned {
 impl<'a> Opener<'a> {
     /// For one folder.
     pub fn new(reactor: &'a Reactor, log_dir: &'a LogDir, request: &'a OpenRequest) -> Self {
-        let (doomed, told) = (RefCell::default(), Cell::default());
-        Opener { reactor, log_dir, request, now_ms: reactor.wall_clock_ms(), doomed, told }
+        let now_ms = reactor.wall_clock_ms();
+        let (doomed, told, cleaned) = (RefCell::default(), Cell::default(), Cell::default());
+        Opener { reactor, log_dir, request, now_ms, doomed, told, cleaned }
     }
 
     /// Opens it.
     pub async fn open(&self) -> Result<Opened, OpenError> {
         let cleaned = self.settle_compaction().await?;
+        self.cleaned.set(cleaned);
         self.told.set(self.read_start().await?);
         let (found, snapshots) = self.look().await?;
         if found.is_empty() {
@@ -373,9 +377,9 @@ impl<'a> Opener<'a> {
             }
             // Perhaps it is the index that is damaged: all of the segment is read.
         }
-        // One that has index files was finished: it was durable whole, and compaction may have taken the batch out that
-        // ended at the mark. It may be the last one, for a segment that was rolled by its age has none behind it.
-        let mark = self.request.mark.filter(|_| !found.indexed);
+        // Compaction may have taken the batch out that ended at the mark. The segment may be the last one all the same, for
+        // one that was rolled by its age has none behind it.
+        let mark = self.request.mark.filter(|mark| *mark > self.cleaned.get());
         let mut scan = Scan::new(found.base_offset, epoch, mark, interval);
         let end = self.feed(&mut scan, &file, found.size, rebuild).await?;
         Ok(Scanned { file, scan, size: found.size, end, closed })
