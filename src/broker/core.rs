@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,6 +23,7 @@ use crate::limits::{
 };
 use crate::reactor::sync::{Bell, Permit, Semaphore};
 use crate::reactor::{Reactor, Share};
+use crate::wire::uuid::Uuid;
 
 /// How many messages of the bus may be served without letting other tasks run.
 const BUS_TURN: usize = 64;
@@ -130,7 +132,18 @@ pub struct Core {
     wants: RefCell<Arc<Wants>>,
     /// On the core that accepts connections: who serves how many.
     pub board: RefCell<Option<Rc<Board>>>,
+    /// The node's log directories.
+    log_dirs: RefCell<Rc<[NamedDir]>>,
     image: RefCell<Arc<Image>>,
+}
+
+/// A log directory of the node.
+#[derive(Clone, Debug)]
+pub struct NamedDir {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Its `directory.id`; none where it could not be used when the node started.
+    pub id: Option<Uuid>,
 }
 
 impl Core {
@@ -171,6 +184,7 @@ impl Core {
             queued: Cell::new(0),
             wants: RefCell::new(wants),
             board: RefCell::default(),
+            log_dirs: RefCell::new(Rc::new([])),
             image: RefCell::new(image),
         })
     }
@@ -186,6 +200,16 @@ impl Core {
         let wants = pool.is_wanted(Share::Tail) || pool.is_wanted(Share::Reads);
         self.wants.borrow().set(self.reactor.core(), wants);
         self.fetch_memory.is_wanted() || self.request_memory.is_wanted() || self.wants.borrow().any()
+    }
+
+    /// The node's log directories, for partitions.
+    pub fn log_dirs(&self) -> Rc<[NamedDir]> {
+        self.log_dirs.borrow().clone()
+    }
+
+    /// Tells the node's log directories.
+    pub fn set_log_dirs(&self, log_dirs: Vec<NamedDir>) {
+        *self.log_dirs.borrow_mut() = log_dirs.into();
     }
 
     /// The cluster's metadata as this core goes by it.

@@ -8,11 +8,13 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::boot::{self, Found};
+use super::core::NamedDir;
 use super::identity;
 use super::lifecycle::Before;
 use super::log_dir::LogDir;
 use super::messages::PartitionId;
 use super::metadata_log::METADATA_TOPIC;
+use super::relocate::{FUTURE, future_dir};
 use crate::collections::Set;
 use crate::controller::directories::Assignment;
 use crate::controller::{Image, Partition};
@@ -31,6 +33,8 @@ pub struct Dirs {
     pub cluster_id: String,
     /// In the order of the node's settings.
     pub all: Vec<Dir>,
+    /// Replicas that were being moved when the node ended, and the ids of the directories that they were to go to.
+    pub on_their_way: Vec<(PartitionId, Uuid)>,
 }
 
 /// One log directory.
@@ -74,7 +78,7 @@ impl Dirs {
             return Err(why.clone());
         }
         all.iter().filter_map(|dir| dir.found.as_ref().err()).for_each(|why| tell_unusable(why));
-        Ok(Dirs { cluster_id, all })
+        Ok(Dirs { cluster_id, all, on_their_way: Vec::new() })
     }
 
     /// The directories that work, with their places.
@@ -86,6 +90,13 @@ impl Dirs {
     /// The id of the directory of this place; reserved where it cannot be used.
     pub fn id(&self, index: usize) -> Uuid {
         self.all[index].found.as_ref().map_or(Uuid::ZERO, |found| found.id)
+    }
+
+    /// Those of these paths, as the APIs know them.
+    pub fn named(&self, paths: &[PathBuf]) -> Vec<NamedDir> {
+        let named =
+            |dir: &Dir| NamedDir { path: dir.path.clone(), id: dir.found.as_ref().ok().map(|f| f.id) };
+        self.all.iter().filter(|dir| paths.contains(&dir.path)).map(named).collect()
     }
 
     /// What the operator is told of them.
@@ -240,6 +251,21 @@ pub type DirTold = (PathBuf, Result<(DiskReport, bool), String>);
 #[derive(Debug, Default)]
 pub struct Located {
     folders: BTreeMap<(String, i32), Vec<Uuid>>,
+    /// Folders that replicas were being copied into.
+    futures: BTreeMap<String, Vec<Uuid>>,
+}
+
+/// A replica with a folder that it was being copied into when the node ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Underway {
+    /// The partition.
+    pub id: PartitionId,
+    /// Its name.
+    pub name: String,
+    /// The id of the directory that the copy is in.
+    pub to: Uuid,
+    /// Whether the copy counts by the metadata, and only the folders' names are to be changed.
+    pub counts: bool,
 }
 
 impl Located {
@@ -254,10 +280,35 @@ impl Located {
                     && topic != METADATA_TOPIC
                 {
                     located.folders.entry((topic.to_owned(), partition)).or_default().push(log_dir.id);
+                } else if entry.name.ends_with(FUTURE) {
+                    located.futures.entry(entry.name).or_default().push(log_dir.id);
                 }
             }
         }
         Ok(located)
+    }
+
+    /// The replicas of this broker that were being moved.
+    pub fn underway(&self, image: &Image, node_id: i32) -> Vec<Underway> {
+        let mut underway = Vec::new();
+        if self.futures.is_empty() {
+            return underway;
+        }
+        for topic in image.topics() {
+            for (number, partition) in topic.partitions.iter() {
+                let Some(said) = partition.directory_on(node_id) else { continue };
+                let name = format!("{}-{number}", topic.name);
+                let futures = self.futures.get(&segment::renamed_dir(&name, topic.id, FUTURE));
+                let folders = self.folders.get(&(topic.name.to_string(), *number));
+                let is_there = folders.is_some_and(|folders| folders.contains(&said));
+                for to in futures.into_iter().flatten() {
+                    let id = PartitionId { topic: topic.id, partition: *number };
+                    let counts = *to == said && !is_there;
+                    underway.push(Underway { id, name: name.clone(), to: *to, counts });
+                }
+            }
+        }
+        underway
     }
 
     /// The partitions of this broker that lie elsewhere than the image says: an operator may have carried a folder from
@@ -289,6 +340,27 @@ impl Located {
         }
         misplaced
     }
+}
+
+/// Does what is left of a move: where the copy counts, the folders change their names; else it goes.
+pub async fn settle_move(log_dirs: &[&LogDir], underway: &Underway) -> io::Result<()> {
+    let Underway { id, name, to, counts } = underway;
+    for log_dir in log_dirs {
+        let (disk, path) = (&log_dir.disk, &log_dir.path);
+        let future = future_dir(path, name, id.topic);
+        match (log_dir.id == *to, counts) {
+            (true, true) => disk.rename(&future, &path.join(name)).await?,
+            (true, false) => disk.remove_dirs(&future).await?,
+            // What it was copied from.
+            (false, true) => match disk.remove_dirs(&path.join(name)).await {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            },
+            (false, false) => continue,
+        }
+        disk.sync_dir(path).await?;
+    }
+    Ok(())
 }
 
 /// Whether a partition is this broker's, and lies in this directory by the image.

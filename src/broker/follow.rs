@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::core::Core;
 use super::dirs::Dirs;
 use super::lifecycle::{Before, PartitionSpec};
-use super::messages::PartitionId;
+use super::messages::{PartitionId, ShardRequest};
 use super::shard::Shard;
 use crate::config::topic::TimestampType;
 use crate::config::{Layers, TopicConfig};
@@ -19,6 +19,7 @@ use crate::controller::{Change, Image, Partition, Topic};
 use crate::log::LogConfig;
 use crate::log::compact::Compaction;
 use crate::partition::AppendRules;
+use crate::reactor::Class;
 use crate::wire::uuid::Uuid;
 
 /// How many partitions are compared without letting other tasks run.
@@ -36,6 +37,9 @@ impl Follower {
     /// For a core whose shard has no partitions yet.
     pub fn new(core: Rc<Core>, shard: Rc<Shard>) -> Follower {
         let image = RefCell::new(core.image());
+        let (caller, controller) = (core.caller.clone(), core.settings.controller_core);
+        let ask = move |command| caller.call(controller, ShardRequest::Command(command));
+        shard.set_controller(Rc::new(ask));
         Follower { core, shard, image }
     }
 
@@ -61,6 +65,24 @@ impl Follower {
             }
             self.core.reactor.yield_now().await;
         }
+        self.go_on_moving(&dirs.on_their_way);
+    }
+
+    /// Moves what was being moved when the node ended.
+    fn go_on_moving(&self, on_their_way: &[(PartitionId, Uuid)]) {
+        let mine = on_their_way.iter().filter(|(id, _)| self.shard.replica(*id).is_some());
+        let mine: Vec<_> = mine.copied().collect();
+        if mine.is_empty() {
+            return;
+        }
+        let shard = self.shard.clone();
+        self.core.reactor.spawn(Class::Background, async move {
+            shard.all_opened().await;
+            for (id, directory) in mine {
+                // One that does not serve is not moved.
+                let _ = shard.relocate(id, directory);
+            }
+        });
     }
 
     /// Goes by another image from now on. The APIs of this core do so at once.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::boot::put_aside;
 use super::messages::PartitionId;
 use super::open::{METADATA, OpenError, OpenRequest, Opened, Opener};
-use super::replica::{Exchange, Online, RateMeter, Replica, State};
+use super::replica::{Exchange, Online, Queued, RateMeter, Replica, State};
 use super::shard::Shard;
 use crate::log::{LogConfig, checkpoint, segment};
 use crate::partition::{AppendRules, Partition};
@@ -56,8 +56,14 @@ pub struct Before {
 impl Shard {
     /// Begins to serve a partition: opens its folder beside the requests, which wait meanwhile.
     pub fn open_partition(self: &Rc<Shard>, spec: PartitionSpec, before: Before) {
+        self.open_with(spec, before, Vec::new());
+    }
+
+    /// The same, for one that produces wait for already.
+    pub(super) fn open_with(self: &Rc<Shard>, spec: PartitionSpec, before: Before, queue: Vec<Queued>) {
         let Some(volume) = self.volume(spec.directory) else {
             self.homeless.borrow_mut().insert(spec.id);
+            self.produce_queued(queue);
             return;
         };
         let dir = segment::partition_dir(&volume.log_dir.path, &spec.topic, spec.id.partition);
@@ -67,7 +73,10 @@ impl Shard {
             volume,
             dir,
             revision: spec.revision,
-            state: RefCell::new(State::Opening(Vec::new())),
+            spec: RefCell::new(spec.clone()),
+            state: RefCell::new(State::Opening(queue)),
+            moving: RefCell::new(None),
+            move_turn: Semaphore::new(1),
             start_turn: Semaphore::new(1),
             start_written: Cell::new(0),
             gone: Cell::new(false),
@@ -126,7 +135,7 @@ impl Shard {
         let opened = Opener::new(&self.reactor, replica.log_dir(), &request).open().await?;
         let end = opened.log.next_offset();
         if before.mark.is_some_and(|mark| end < mark) {
-            replica.volume.marks.lower(replica.id, end).await?;
+            replica.volume.marks.set_now(replica.id, end).await?;
         }
         Ok(opened)
     }
@@ -181,6 +190,7 @@ impl Shard {
             waiting: VecDeque::new(),
             watches: Vec::new(),
             dirty: false,
+            held: None,
             rate: RateMeter::default(),
             upkeep: false,
             snapshot: opened.snapshot,
@@ -208,6 +218,7 @@ impl Shard {
     /// Takes up what has changed of a partition that is served.
     pub fn update_partition(&self, spec: &PartitionSpec) {
         let Some(replica) = self.replica(spec.id) else { return };
+        *replica.spec.borrow_mut() = spec.clone();
         replica.online(|online| {
             online.partition.set_rules(spec.rules.clone());
             online.partition.log.set_config(spec.log.clone());

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::log::growth::Durability;
 use crate::reactor::sync::Bell;
-use crate::reactor::{Disk, DiskReport, File, Reactor};
+use crate::reactor::{Disk, DiskReport, File, Reactor, Space};
 use crate::wire::uuid::Uuid;
 
 /// The clean file through which a whole round is flushed. It is never written, so its flush has nothing of its
@@ -108,7 +108,7 @@ impl LogDir {
     /// Looks at the free space, and gives it: below `reserve`, no more records are taken until there is room again.
     /// With `tell`, the operator hears of the change.
     pub async fn look_at_space(&self, reserve: u64, tell: bool) -> u64 {
-        let Ok(free) = self.disk.free_space(&self.path).await else { return u64::MAX };
+        let Ok(Space { free, .. }) = self.disk.space(&self.path).await else { return u64::MAX };
         let full = free < reserve;
         if full != self.full.replace(full) && tell {
             let dir = self.path.display();

@@ -179,9 +179,9 @@ impl MarkFiles {
         }
     }
 
-    /// Lowers the mark of a partition whose loss was accepted, durably: it must not lead when the log goes on
-    /// below it, and other than a mark that rises, it may not come later.
-    pub async fn lower(&self, id: PartitionId, offset: i64) -> io::Result<()> {
+    /// Sets the mark of a partition, durably: of one whose loss was accepted it must not lead when the log goes on below
+    /// it, and other than a mark that rises, it may not come later; that of one which has moved here tells of all of it.
+    pub async fn set_now(&self, id: PartitionId, offset: i64) -> io::Result<()> {
         self.set(id, offset);
         self.begin_generation().await
     }

@@ -5,11 +5,13 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::collections::Set;
 use crate::controller::Image;
 pub use crate::log::PartitionId;
 use crate::partition::producers::ActiveProducer;
 use crate::reactor::{Accepted, Nanos};
 use crate::wire::error::ErrorCode;
+use crate::wire::uuid::Uuid;
 
 use super::controller::{Command, CommandReply};
 use super::dirs::Dirs;
@@ -93,6 +95,10 @@ pub enum ShardRequest {
     DeleteRecords(Vec<DeleteRecordsPart>),
     /// Tell who produces to these partitions, so many producers in all.
     DescribeProducers(Vec<PartitionId>, usize),
+    /// Tell how much these replicas take in their log directories; all of the core's, where none are named.
+    DescribeLogDirs(Option<Set<PartitionId>>),
+    /// Move replicas to the log directories of these ids.
+    Relocate(Vec<(PartitionId, Uuid)>),
     /// A command for the controller; sent to the controller's core only.
     Command(Command),
 }
@@ -113,8 +119,34 @@ pub enum ShardReply {
     DeleteRecords(Vec<Result<i64, ErrorCode>>),
     /// To [`ShardRequest::DescribeProducers`], in the order of its parts.
     DescribeProducers(Vec<DescribeProducersReply>),
+    /// To [`ShardRequest::DescribeLogDirs`].
+    DescribeLogDirs(LogDirsReply),
+    /// To [`ShardRequest::Relocate`], in the order of its parts.
+    Relocate(Vec<Result<(), ErrorCode>>),
     /// To [`ShardRequest::Command`].
     Command(CommandReply),
+}
+
+/// What a core's log directories hold.
+#[derive(Debug, Default)]
+pub struct LogDirsReply {
+    /// The ids of the directories that serve.
+    pub serving: Vec<Uuid>,
+    /// The replicas.
+    pub replicas: Vec<LogSize>,
+}
+
+/// What a replica takes in a log directory.
+#[derive(Clone, Copy, Debug)]
+pub struct LogSize {
+    /// The partition.
+    pub id: PartitionId,
+    /// The id of the log directory.
+    pub directory: Uuid,
+    /// Bytes of batches.
+    pub size: u64,
+    /// For one that is being copied there: by how many offsets it lags.
+    pub lag: Option<i64>,
 }
 
 /// Batches for several partitions of one shard.

@@ -28,6 +28,7 @@ pub mod produce;
 pub mod producer_state;
 pub mod producers;
 pub mod read_cache;
+pub mod relocate;
 pub mod replica;
 pub mod sessions;
 pub mod shard;

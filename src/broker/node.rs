@@ -149,6 +149,7 @@ async fn run_member(reactor: Reactor, node: Arc<Node>, wants: Arc<Wants>, end: B
     let image = beginning.image.clone();
     let core = Core::new(reactor.clone(), caller.clone(), node.config.clone(), node.settings(), image);
     core.share_wants(wants);
+    core.set_log_dirs(beginning.dirs.named(&node.config.log_dirs));
     let follower = Follower::new(core.clone(), shard.clone());
     follower.open_all(&beginning.dirs, &node.accept_loss).await;
     let ended = Rc::new(Bell::default());

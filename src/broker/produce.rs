@@ -6,7 +6,7 @@ use std::rc::Rc;
 use super::call::Responder;
 use super::messages::{ProduceCall, ProducePart, ProducePartReply, ShardReply};
 use super::metadata_log::METADATA_LOG;
-use super::replica::{Online, Replica, State};
+use super::replica::{Online, Queued, Replica, State};
 use super::shard::Shard;
 use crate::partition::{Admission, Appended};
 use crate::reactor::sync::either;
@@ -72,14 +72,6 @@ impl Parked {
     fn new(parts: Vec<ProducePart>, index: usize, pending: Rc<Pending>) -> Parked {
         Parked { parts: parts.into_iter(), next: None, index, wants: 0, chunk: None, pending }
     }
-
-    /// Answers all that has not been begun with this error.
-    pub fn fail(self, error: ErrorCode, why: &str) {
-        let left = self.next.into_iter().chain(self.parts).count();
-        for index in self.index..self.index + left {
-            self.pending.fail(index, error, why);
-        }
-    }
 }
 
 /// What became of an attempt to append.
@@ -100,10 +92,16 @@ impl Shard {
     }
 
     /// Appends what was asked for while the partition's log was being opened.
-    pub(super) fn produce_queued(self: &Rc<Shard>, queued: Vec<(ProducePart, Rc<Pending>, usize)>) {
-        for (part, pending, index) in queued {
-            self.run_or_park(Parked::new(vec![part], index, pending));
+    pub(super) fn produce_queued(self: &Rc<Shard>, queued: Vec<Queued>) {
+        let calls = queued.into_iter().map(|(part, pending, index)| Parked::new(vec![part], index, pending));
+        if self.parked.borrow().is_empty() {
+            return calls.for_each(|call| self.run_or_park(call));
         }
+        // What waits for memory may come after them.
+        let mut parked = self.parked.borrow_mut();
+        calls.rev().for_each(|call| parked.push_front(call));
+        drop(parked);
+        self.parked_one.ring();
     }
 
     fn run_or_park(self: &Rc<Shard>, parked: Parked) {
@@ -160,6 +158,10 @@ impl Shard {
             State::Opening(queued) => queued.push((part, pending.clone(), index)),
             State::Offline(error, why) => pending.fail(index, *error, why),
             State::Online(online) => {
+                if let Some(held) = &mut online.held {
+                    held.push((part, pending.clone(), index));
+                    return Attempt::Settled;
+                }
                 return self.append_online(&replica, online, part, index, pending, chunk);
             }
         }

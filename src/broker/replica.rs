@@ -5,9 +5,11 @@ use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 use std::rc::Rc;
 
+use super::lifecycle::PartitionSpec;
 use super::log_dir::LogDir;
 use super::messages::{PartitionId, ProducePart};
 use super::produce::Pending;
+use super::relocate::Moving;
 use super::volume::SharedVolume;
 use super::watch::Watch;
 use crate::log::growth::Growth;
@@ -28,6 +30,12 @@ pub struct Replica {
     pub dir: PathBuf,
     /// The metadata offset at which this incarnation was created.
     pub revision: i64,
+    /// How it is to be served.
+    pub spec: RefCell<PartitionSpec>,
+    /// Where it goes, while it is being moved.
+    pub moving: RefCell<Option<Rc<Moving>>>,
+    /// Held by who moves it.
+    pub move_turn: Semaphore,
     /// What it is at the moment. Never borrowed across an await.
     pub state: RefCell<State>,
     /// Held by who moves the log's start.
@@ -88,10 +96,13 @@ impl Exchange {
     }
 }
 
+/// A batch that waits until its log can be appended to, the call that it is part of, and its place there.
+pub type Queued = (ProducePart, Rc<Pending>, usize);
+
 /// What a replica is at the moment.
 pub enum State {
     /// Its log is being recovered; appends wait in order.
-    Opening(Vec<(ProducePart, Rc<Pending>, usize)>),
+    Opening(Vec<Queued>),
     /// It serves.
     Online(Box<Online>),
     /// It cannot serve, and answers this.
@@ -108,6 +119,8 @@ pub struct Online {
     pub waiting: VecDeque<(i64, Rc<Pending>, usize)>,
     /// Fetches that wait for more.
     pub watches: Vec<Rc<Watch>>,
+    /// Appends that wait until it is moved to another log directory.
+    pub held: Option<Vec<Queued>>,
     /// Whether it is on the shard's list for the next round.
     pub dirty: bool,
     /// How fast it grows.

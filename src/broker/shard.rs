@@ -16,13 +16,14 @@ use super::kept_memory::KeptMemory;
 use super::messages::{PartitionId, ShardReply, ShardRequest};
 use super::produce::Parked;
 use super::read_cache::ReadCache;
+use super::relocate::MOVES_AT_ONCE;
 use super::replica::{Replica, State};
 use super::volume::{SharedVolume, Volume};
 use crate::collections::{Map, Set};
 use crate::limits::TAIL_MEMORY;
 use crate::log::growth::Steps;
 use crate::partition::producers::ProducerRoom;
-use crate::reactor::sync::Bell;
+use crate::reactor::sync::{Bell, Completion, Semaphore};
 use crate::reactor::{Class, Reactor, Share};
 use crate::wire::error::ErrorCode;
 use crate::wire::uuid::Uuid;
@@ -67,12 +68,21 @@ pub struct Shard {
     pub(super) producer_expiry: Cell<(i64, Duration)>,
     /// How logs are compacted, if they are.
     pub(super) cleaner: Cell<Option<CleanerConfig>>,
+    /// How many replicas are moved at once.
+    pub(super) moves: Semaphore,
+    /// The way to the controller.
+    controller: RefCell<Option<AskController>>,
     /// Answers what only the controller's core can.
     commands: RefCell<Option<CommandHandler>>,
+    /// Commands of this node's own that came before the controller took any.
+    early: RefCell<Vec<(super::controller::Command, Responder)>>,
 }
 
 /// Takes the controller's commands, on its core.
 pub type CommandHandler = Rc<dyn Fn(super::controller::Command, Responder)>;
+
+/// Sends a command to the controller, on whichever core it is.
+pub type AskController = Rc<dyn Fn(super::controller::Command) -> Completion<ShardReply>>;
 
 impl Shard {
     /// A shard without partitions. [`Shard::start`] makes it run.
@@ -95,7 +105,10 @@ impl Shard {
             producer_room: ProducerRoom::default(),
             producer_expiry: Cell::new(PRODUCER_EXPIRY),
             cleaner: Cell::new(None),
+            moves: Semaphore::new(MOVES_AT_ONCE),
+            controller: RefCell::new(None),
             commands: RefCell::new(None),
+            early: RefCell::default(),
         })
     }
 
@@ -131,18 +144,38 @@ impl Shard {
             }
             ShardRequest::DeleteRecords(parts) => self.delete_records(parts, responder),
             ShardRequest::DescribeProducers(parts, most) => self.describe_producers(parts, most, responder),
+            ShardRequest::DescribeLogDirs(ids) => {
+                responder.answer(ShardReply::DescribeLogDirs(self.describe_log_dirs(ids)));
+            }
+            ShardRequest::Relocate(moves) => {
+                let replies = moves.into_iter().map(|(id, directory)| self.relocate(id, directory));
+                responder.answer(ShardReply::Relocate(replies.collect()));
+            }
             ShardRequest::Command(command) => {
                 let handler = self.commands.borrow().clone();
-                let handler =
-                    handler.expect("commands are sent to the controller's core, which has a handler");
-                handler(command, responder);
+                match handler {
+                    Some(handler) => handler(command, responder),
+                    None => self.early.borrow_mut().push((command, responder)),
+                }
             }
         }
     }
 
+    /// Tells the way to the controller.
+    pub fn set_controller(&self, ask: AskController) {
+        *self.controller.borrow_mut() = Some(ask);
+    }
+
+    /// Has the controller carry out a command.
+    pub(super) fn ask_controller(&self, command: super::controller::Command) -> Completion<ShardReply> {
+        let ask = self.controller.borrow().clone();
+        ask.expect("replicas are moved by nodes, which have a controller")(command)
+    }
+
     /// Makes this core the controller's.
     pub fn set_command_handler(&self, handler: CommandHandler) {
-        *self.commands.borrow_mut() = Some(handler);
+        *self.commands.borrow_mut() = Some(handler.clone());
+        self.early.take().into_iter().for_each(|(command, responder)| handler(command, responder));
     }
 
     /// The partition, if this core has it.
@@ -205,6 +238,9 @@ impl Shard {
         match before {
             State::Online(online) => {
                 for (_, pending, index) in online.waiting {
+                    pending.fail(index, error, why);
+                }
+                for (_, pending, index) in online.held.into_iter().flatten() {
                     pending.fail(index, error, why);
                 }
                 online.watches.iter().for_each(|watch| watch.answer());

@@ -121,6 +121,11 @@ impl Segment {
         self.size
     }
 
+    /// Up to here the file is durable.
+    pub fn stable_size(&self) -> u64 {
+        self.stable
+    }
+
     /// Whether its indexes are on disk.
     pub fn is_finished(&self) -> bool {
         self.index.is_none()

@@ -336,6 +336,15 @@ pub struct DirEntry {
     pub len: u64,
 }
 
+/// The room of a file system.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Space {
+    /// Bytes that this process may still take.
+    pub free: u64,
+    /// All of its bytes.
+    pub total: u64,
+}
+
 /// Directories and whole small files. Every call may block on the real side, and is run beside the core.
 #[derive(Clone)]
 pub enum Disk {
@@ -380,8 +389,8 @@ disk_calls! {
     read(path: &Path) -> Vec<u8>;
     /// Replaces a whole small file durably: written beside it, flushed, renamed over it, directory synced.
     replace(path: &Path, content: Vec<u8>) -> ();
-    /// Free bytes of the file system that holds `path`.
-    free_space(path: &Path) -> u64;
+    /// The room of the file system that holds `path`.
+    space(path: &Path) -> Space;
 }
 
 impl Disk {

@@ -25,6 +25,7 @@ pub mod init_producer_id;
 pub mod list_config_resources;
 pub mod list_groups;
 pub mod list_offsets;
+pub mod log_dirs;
 pub mod metadata;
 pub mod offset_for_leader_epoch;
 pub mod places;
@@ -65,6 +66,8 @@ pub const SERVED: &[ApiKey] = &[
     ApiKey::DeleteAcls,
     ApiKey::DescribeConfigs,
     ApiKey::AlterConfigs,
+    ApiKey::AlterReplicaLogDirs,
+    ApiKey::DescribeLogDirs,
     ApiKey::CreatePartitions,
     ApiKey::CreateDelegationToken,
     ApiKey::RenewDelegationToken,
@@ -109,6 +112,7 @@ impl Asked {
             ApiKey::ListConfigResources => request + list_config_resources::memory(core),
             ApiKey::DescribeProducers => request + describe_producers::memory(core),
             ApiKey::DescribeTopicPartitions => request + describe_topic_partitions::memory(core),
+            ApiKey::DescribeLogDirs => request + log_dirs::memory(core),
             ApiKey::ElectLeaders => request + elect_leaders::memory(core),
             ApiKey::CreateTopics => request + create_topics::memory(bytes),
             _ => request,
@@ -190,6 +194,8 @@ async fn dispatch(asked: Asked) -> Result<Reply, Ended> {
         ApiKey::CreateTopics => create_topics::answer(asked).await,
         ApiKey::DeleteTopics => delete_topics::answer(asked).await,
         ApiKey::DeleteRecords => delete_records::answer(asked).await,
+        ApiKey::DescribeLogDirs => log_dirs::describe(asked).await,
+        ApiKey::AlterReplicaLogDirs => log_dirs::alter(asked).await,
         ApiKey::CreatePartitions => create_partitions::answer(asked).await,
         ApiKey::DescribeConfigs => describe_configs::answer(asked).await,
         ApiKey::AlterConfigs => alter_configs::replace(asked).await,

@@ -21,7 +21,7 @@ use crate::broker::lifecycle::{Before, PartitionSpec};
 use crate::broker::listener::{Board, accept};
 use crate::broker::log_dir::LogDir;
 use crate::broker::members::Members;
-use crate::broker::messages::{Beginning, LogEnds, ToCore};
+use crate::broker::messages::{Beginning, LogEnds, PartitionId, ToCore};
 use crate::broker::metadata_log::{self, METADATA_LOG, METADATA_TOPIC};
 use crate::broker::open::OpenRequest;
 use crate::broker::replica::State;
@@ -103,6 +103,7 @@ impl Head {
         let core =
             Core::new(reactor.clone(), self.caller.clone(), node.config.clone(), settings, image.clone());
         core.share_wants(self.wants.clone());
+        core.set_log_dirs(dirs.named(&node.config.log_dirs));
         let follower = Rc::new(OnceCell::<Follower>::new());
         let show = {
             let (core, follower) = (core.clone(), follower.clone());
@@ -125,7 +126,7 @@ impl Head {
         let members = Rc::new(Members::new(reactor.cores(), reactor.core()));
         reactor.spawn(Class::Request, serve_bus(core.clone(), members.clone().told(&shell, &shard)));
         self.register(&shell, &dirs, &addresses).await?;
-        self.settle_folders(&shell, &log_dirs).await?;
+        dirs.on_their_way = self.settle_folders(&shell, &log_dirs).await?;
 
         let image = shell.image();
         assert!(follower.set(Follower::new(core.clone(), shard.clone())).is_ok(), "the head starts once");
@@ -178,9 +179,18 @@ impl Head {
         &self,
         shell: &ControllerShell,
         log_dirs: &BTreeMap<usize, LogDir>,
-    ) -> Result<(), String> {
+    ) -> Result<Vec<(PartitionId, Uuid)>, String> {
         let (node_id, image) = (self.node.config.node_id, shell.image());
-        let located = Located::look(log_dirs.values()).await?;
+        let mut located = Located::look(log_dirs.values()).await?;
+        let underway = located.underway(&image, node_id);
+        let all: Vec<&LogDir> = log_dirs.values().collect();
+        for one in &underway {
+            let settled = dirs::settle_move(&all, one).await;
+            settled.map_err(|error| format!("{}: its move cannot be settled: {error}", one.name))?;
+        }
+        if !underway.is_empty() {
+            located = Located::look(log_dirs.values()).await?;
+        }
         let usable: Vec<Uuid> = log_dirs.values().map(|log_dir| log_dir.id).collect();
         let lost = |topic: &str, partition: i32| {
             self.node.accept_loss.iter().any(|(t, p)| t == topic && *p == partition)
@@ -206,7 +216,7 @@ impl Head {
             let aside = boot::put_strays_aside(log_dir, &image, node_id).await;
             aside.map_err(|error| cannot_use(&log_dir.path, &error))?;
         }
-        Ok(())
+        Ok(underway.iter().filter(|one| !one.counts).map(|one| (one.id, one.to)).collect())
     }
 
     /// A log directory that fails is offline on every core, and the cluster is told. Without that of the metadata log, and

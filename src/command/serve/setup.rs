@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::args::{Cores, ServeArgs};
@@ -29,6 +30,10 @@ pub struct Setup {
 /// Reads all there is.
 pub fn read(args: &ServeArgs, host: &HostReport) -> Result<Setup> {
     let mut config = read_config(args)?;
+    // Clients name them, and do not know where the broker was started.
+    let absolute = |dir: &PathBuf| std::path::absolute(dir).unwrap_or_else(|_| dir.clone());
+    config.log_dirs = config.log_dirs.iter().map(absolute).collect();
+    config.metadata_log_dir = absolute(&config.metadata_log_dir);
     let cpus = cpus(args, host)?;
     let (profile, name) = read_profile(args)?;
     let profile = match &args.cores {

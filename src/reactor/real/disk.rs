@@ -14,7 +14,7 @@ use super::file::{File, failed};
 use super::lock::{self, Locks};
 use super::ring::Ring;
 use crate::limits::BLOCK;
-use crate::reactor::{DirEntry, DiskReport};
+use crate::reactor::{DirEntry, DiskReport, Space};
 
 /// The kernel's file systems, as one core sees them.
 #[derive(Clone)]
@@ -102,9 +102,9 @@ impl Disk {
         on_path("replacement", path, move |p| replace(p, &content)).await
     }
 
-    /// See [`crate::reactor::Disk::free_space`].
-    pub async fn free_space(&self, path: &Path) -> io::Result<u64> {
-        on_path("statfs", path, super::examine::free_space).await
+    /// See [`crate::reactor::Disk::space`].
+    pub async fn space(&self, path: &Path) -> io::Result<Space> {
+        on_path("statfs", path, super::examine::space).await
     }
 
     /// See [`crate::reactor::Disk::open`].

@@ -7,7 +7,7 @@ use std::os::linux::fs::MetadataExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use crate::reactor::DiskReport;
+use crate::reactor::{DiskReport, Space};
 
 /// The alignment to assume where the kernel (before 6.1) does not tell it.
 const USUAL_ALIGNMENT: usize = 4096;
@@ -57,10 +57,11 @@ pub(super) fn examine(dir: &Path) -> io::Result<DiskReport> {
     find(dir).map(|found| judge(&found))
 }
 
-/// Free bytes for this process of the file system that holds `path`.
-pub(super) fn free_space(path: &Path) -> io::Result<u64> {
+/// The room of the file system that holds `path`.
+pub(super) fn space(path: &Path) -> io::Result<Space> {
     let stat = statfs(path)?;
-    Ok(stat.f_bavail.saturating_mul(stat.f_frsize.max(1) as u64))
+    let bytes = |blocks: u64| blocks.saturating_mul(stat.f_frsize.max(1) as u64);
+    Ok(Space { free: bytes(stat.f_bavail), total: bytes(stat.f_blocks) })
 }
 
 /// The alignment that direct I/O on this open file needs; none if it cannot be done.
@@ -108,7 +109,7 @@ fn find(dir: &Path) -> io::Result<Found> {
         fua: fact("fua").map(|text| text.trim() == "1"),
         direct,
         alignment,
-        free: free_space(dir)?,
+        free: space(dir)?.free,
     })
 }
 

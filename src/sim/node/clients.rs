@@ -79,6 +79,7 @@ impl Run {
                 0 => self.create_topic(&mut client).await?,
                 1 => self.delete_topic(&mut client, life).await?,
                 2 => self.create_partitions(&mut client, life).await?,
+                3 | 4 if self.dirs.len() > 1 => self.move_replica(&mut client, life).await?,
                 _ => self.ask_for_id(&mut client).await?,
             }
             self.pause(Duration::from_millis(if few { 4 } else { 60 })).await;
@@ -105,6 +106,26 @@ impl Run {
             (topic.exists, topic.id) = (Existence::Yes, made.topic_id);
             self.report.borrow_mut().topics_created += 1;
         }
+        Ok(())
+    }
+
+    /// Has a replica go to another log directory, and does not wait until it has.
+    async fn move_replica(&self, client: &mut Client, life: u64) -> io::Result<()> {
+        let (name, topic) = self.some_topic(life).await?;
+        let partitions = vec![self.draw(topic.partitions as u64) as i32];
+        let dir = self.rng.borrow_mut().pick(&self.dirs).display().to_string();
+        let asked =
+            AlterReplicaLogDir { path: dir, topics: vec![AlterReplicaLogDirTopic { name, partitions }] };
+        let response = client.ask(&AlterReplicaLogDirsRequest { dirs: vec![asked] }, 2).await?;
+        let answer = response.results[0].partitions[0].error_code;
+        let allowed = [
+            ErrorCode::NONE,
+            ErrorCode::KAFKA_STORAGE_ERROR,
+            ErrorCode::REPLICA_NOT_AVAILABLE,
+            ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
+        ];
+        assert!(allowed.contains(&answer), "seed {}: {answer}", self.seed());
+        self.report.borrow_mut().moves += u64::from(answer == ErrorCode::NONE);
         Ok(())
     }
 

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::*;
-use crate::reactor::sim::DiskControl;
+use crate::reactor::sim::{DiskControl, View};
 use crate::sim::batches::make_batch;
 use crate::sim::client::Client;
 use crate::sim::known::Entry;
@@ -154,4 +154,71 @@ fn that_of_the_metadata_log_takes_the_node_with_it() {
     assert!(run.world.run_until(PATIENCE, ended));
     let why = status.lock().unwrap().ended.clone().unwrap().unwrap_err();
     assert!(why.contains("/data") && why.contains("Mend the disk"), "{why}");
+}
+
+/// Where each partition lies, and where else it is being copied to.
+async fn places(run: Rc<Run>) -> io::Result<Vec<(String, i32, i64, bool)>> {
+    let mut client = Client::connect(&run.clients, run.address).await?;
+    let response = client.ask(&DescribeLogDirsRequest { topics: None }, 4).await?;
+    let mut places = Vec::new();
+    for dir in response.results {
+        assert_eq!(dir.error_code, ErrorCode::NONE);
+        assert!(dir.usable_bytes > 0 && dir.usable_bytes <= dir.total_bytes);
+        for topic in dir.topics {
+            for part in topic.partitions {
+                let (number, size) = (part.partition_index, part.partition_size);
+                places.push((dir.log_dir.clone(), number, size, part.is_future_key));
+            }
+        }
+    }
+    places.sort_by_key(|place| place.1);
+    Ok(places)
+}
+
+async fn move_all(run: Rc<Run>, to: PathBuf) -> io::Result<Vec<ErrorCode>> {
+    let mut client = Client::connect(&run.clients, run.address).await?;
+    let topic = AlterReplicaLogDirTopic { name: TOPIC.to_owned(), partitions: (0..PARTITIONS).collect() };
+    let dir = AlterReplicaLogDir { path: to.display().to_string(), topics: vec![topic] };
+    let response = client.ask(&AlterReplicaLogDirsRequest { dirs: vec![dir] }, 2).await?;
+    Ok(response.results[0].partitions.iter().map(|answer| answer.error_code).collect())
+}
+
+#[test]
+fn replicas_go_where_they_are_told_and_take_everything_along() {
+    let run = calm();
+    let status = serve(&run);
+    on(&run, create(run.clone()));
+    for _ in 0..3 {
+        on(&run, produce_to_all(run.clone()));
+    }
+    let to = run.dirs[2].clone();
+    let answers = on(&run, move_all(run.clone(), to.clone()));
+    assert_eq!(answers, [ErrorCode::NONE; PARTITIONS as usize]);
+    let during = on(&run, produce_to_all(run.clone()));
+    assert!(during.iter().all(|answer| *answer == (ErrorCode::NONE, 9)), "{during:?}");
+    run.world.run_for(Duration::from_secs(5));
+    let all_there = |places: &[(String, i32, i64, bool)]| {
+        places.len() == PARTITIONS as usize
+            && places
+                .iter()
+                .all(|(dir, _, size, future)| *dir == to.display().to_string() && *size > 0 && !future)
+    };
+    let places_after = on(&run, places(run.clone()));
+    assert!(all_there(&places_after), "{places_after:?}");
+    let refused = on(&run, move_all(run.clone(), PathBuf::from("/elsewhere")));
+    assert_eq!(refused, [ErrorCode::LOG_DIR_NOT_FOUND; PARTITIONS as usize]);
+    for stops in [true, false] {
+        if stops {
+            run.stop(&status);
+        }
+        run.world.crash(run.node, CrashKind::Power);
+        serve(&run);
+        let places_after = on(&run, places(run.clone()));
+        assert!(all_there(&places_after), "{places_after:?}");
+    }
+    let after = on(&run, produce_to_all(run.clone()));
+    assert!(after.iter().all(|answer| *answer == (ErrorCode::NONE, 12)), "{after:?}");
+    let left = [&run.dirs[0], &run.dirs[1]].map(|dir| run.world.disk_at(run.node, dir).files(View::Current));
+    let of_topic = |(path, _): &&(PathBuf, u64)| path.display().to_string().contains(&format!("/{TOPIC}-"));
+    assert_eq!(left.iter().flatten().filter(of_topic).count(), 0, "nothing is left behind: {left:?}");
 }

@@ -46,6 +46,8 @@ pub struct Report {
     pub topics_created: u64,
     /// Topics whose deletion was acknowledged.
     pub topics_deleted: u64,
+    /// Replicas that were told to go to another log directory.
+    pub moves: u64,
     /// Producer ids that were given.
     pub producer_ids: u64,
     /// Deaths of the node by power loss.
@@ -69,6 +71,7 @@ impl Report {
         self.consumed += other.consumed;
         self.topics_created += other.topics_created;
         self.topics_deleted += other.topics_deleted;
+        self.moves += other.moves;
         self.producer_ids += other.producer_ids;
         self.power_losses += other.power_losses;
         self.kills += other.kills;

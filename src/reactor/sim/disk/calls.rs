@@ -9,7 +9,7 @@ use super::state::{DiskState, Finished, Operation, os};
 use super::tree::InodeId;
 use crate::reactor::sim::world::digest;
 use crate::reactor::sync::Completer;
-use crate::reactor::{DirEntry, DiskReport};
+use crate::reactor::{DirEntry, DiskReport, Space};
 
 /// A directory call.
 pub(in crate::reactor::sim) enum Call {
@@ -23,7 +23,7 @@ pub(in crate::reactor::sim) enum Call {
     RemoveDirs(PathBuf),
     Read(PathBuf),
     Replace(Replace),
-    FreeSpace,
+    Space,
     Open { path: PathBuf, create: bool },
 }
 
@@ -48,7 +48,7 @@ pub(in crate::reactor::sim) enum Reply {
     Report(DiskReport),
     Entries(Vec<DirEntry>),
     Content(Vec<u8>),
-    Free(u64),
+    Space(Space),
     Opened(InodeId),
 }
 
@@ -90,7 +90,10 @@ impl DiskState {
     pub(super) fn run_call(&mut self, call: Call) -> (&'static str, io::Result<Reply>) {
         match call {
             Call::Examine(path) => ("examine", self.tree.find(&path, false).map(|_| self.examine())),
-            Call::FreeSpace => ("free", Ok(Reply::Free(self.free()))),
+            Call::Space => {
+                let space = Space { free: self.free(), total: self.options.capacity };
+                ("free", Ok(Reply::Space(space)))
+            }
             Call::Lock(path) => ("lock", self.lock(&path)),
             Call::List(path) => ("list", self.list(&path)),
             Call::Read(path) => ("read.whole", self.read_whole(&path).map(Reply::Content)),

@@ -39,7 +39,7 @@ use super::events::Event;
 use super::handle::Handle;
 use super::world::{Inner, Mount, NodeId};
 use crate::reactor::sync::{Completion, completion};
-use crate::reactor::{Chunk, ChunkSlice, DirEntry, DiskReport};
+use crate::reactor::{Chunk, ChunkSlice, DirEntry, DiskReport, Space};
 
 /// The disks of a node as one process of it sees them.
 #[derive(Clone)]
@@ -172,10 +172,10 @@ impl Disk {
         self.call("replacement", path, Call::Replace(replace)).await.map(drop)
     }
 
-    /// Free bytes.
-    pub async fn free_space(&self, path: &Path) -> io::Result<u64> {
-        match self.call("statfs", path, Call::FreeSpace).await? {
-            Reply::Free(free) => Ok(free),
+    /// Free bytes, and all.
+    pub async fn space(&self, path: &Path) -> io::Result<Space> {
+        match self.call("statfs", path, Call::Space).await? {
+            Reply::Space(space) => Ok(space),
             _ => unreachable!("statfs gives bytes"),
         }
     }

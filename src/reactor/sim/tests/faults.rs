@@ -168,17 +168,17 @@ fn a_full_disk_says_so_and_room_comes_back() {
         let (disk, path) = (r.disk(), Path::new("big"));
         let code = |result: std::io::Result<()>| result.expect_err("it is full").kind();
         let big = expect_ok(disk.open(path, true).await);
-        assert_eq!(expect_ok(disk.free_space(path).await), 4 * SIZE);
+        assert_eq!(expect_ok(disk.space(path).await).free, 4 * SIZE);
         assert_eq!(code(big.allocate(0, 5 * SIZE).await), ErrorKind::StorageFull);
         assert_eq!(code(big.write_at(block(&r, 1, 5), 0).await), ErrorKind::StorageFull);
         expect_ok(big.truncate(0).await);
         expect_ok(big.allocate(0, 4 * SIZE).await);
         expect_ok(big.write_at(block(&r, 1, 4), 0).await);
-        assert_eq!(expect_ok(disk.free_space(path).await), 0);
+        assert_eq!(expect_ok(disk.space(path).await).free, 0);
         expect_ok(disk.remove_file(path).await);
-        assert_eq!(expect_ok(disk.free_space(path).await), 0, "it is open still");
+        assert_eq!(expect_ok(disk.space(path).await).free, 0, "it is open still");
         drop(big);
-        assert_eq!(expect_ok(disk.free_space(path).await), 4 * SIZE);
+        assert_eq!(expect_ok(disk.space(path).await).free, 4 * SIZE);
     });
 }
 
