@@ -79,6 +79,11 @@ pub fn run(_: &ClusterArgs, global: &Global) -> Result<()> {
     Ok(out.flush()?)
 }
 
+/// The ids of the cluster's brokers, in order.
+pub fn broker_ids(client: &mut Client) -> Result<Vec<i32>> {
+    Ok(look(client)?.brokers.iter().map(|broker| broker.id).collect())
+}
+
 fn look(client: &mut Client) -> Result<Cluster> {
     let connection = client.any()?;
     let include_fenced_brokers = connection.version(ApiKey::DescribeCluster)? >= 2;

@@ -19,6 +19,7 @@ pub mod consume;
 pub mod dump;
 pub mod failure;
 pub mod format;
+pub mod logdirs;
 pub mod offsets;
 pub mod output;
 pub mod produce;
@@ -117,6 +118,9 @@ pub enum Command {
     Records(records::RecordsArgs),
     /// Show the cluster: its id, brokers, controller, features and quorum
     Cluster(cluster::ClusterArgs),
+    /// Show what lies in which log directory, and move it to another
+    #[command(name = "logdirs")]
+    LogDirs(logdirs::LogDirsArgs),
     /// Write records from standard input or files to a topic
     Produce(produce::ProduceArgs),
     /// Read a topic's records
@@ -151,6 +155,7 @@ fn call(cli: Cli) -> Result<()> {
         Command::Offsets(args) => offsets::run(&args, &cli.global),
         Command::Records(args) => records::run(&args, &cli.global),
         Command::Cluster(args) => cluster::run(&args, &cli.global),
+        Command::LogDirs(args) => logdirs::run(&args, &cli.global),
         Command::Produce(args) => produce::run(&args, &cli.global),
         Command::Consume(args) => consume::run(&args, &cli.global),
         Command::Dump(args) => dump::run(&args, cli.global.style()),

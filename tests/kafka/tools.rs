@@ -91,8 +91,13 @@ fn run(
             text = format!("ends with {code}\n");
             for (name, said) in [("out", out), ("err", err)] {
                 let said = names.iter().fold(said, |said, (found, name)| said.replace(found, name));
+                let said = match line.starts_with("log-dirs") {
+                    true => said.replace("[{", "[\n{").replace("},{", "}\n{").replace("}]", "}\n]"),
+                    false => said,
+                };
                 let mut parts: Vec<_> = said.lines().filter(|part| !is_trace(part)).collect();
-                if line.starts_with("delete-records") || line.starts_with("leader-election") {
+                let unordered = ["delete-records", "leader-election", "log-dirs"];
+                if unordered.iter().any(|tool| line.starts_with(tool)) {
                     // They come in the order of a hash map.
                     parts.sort_unstable();
                 }
@@ -131,6 +136,7 @@ fn plain(step: &str, line: &str) -> String {
         let named = text.trim_end().to_lowercase();
         text += match word {
             _ if is_number && (measures || word.len() >= 13) => "N",
+            _ if is_number && named.ends_with("\"size\":") => "N",
             _ if word.len() == 22 && (named.ends_with("id:") || step.starts_with("metadata-quorum")) => "ID",
             word => word,
         };

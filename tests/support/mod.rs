@@ -49,6 +49,8 @@ pub fn free_address() -> String {
 pub struct Broker {
     pub address: String,
     folder: Folder,
+    /// Its log directories, where they are not one folder of its own.
+    log_dirs: Option<String>,
     arguments: Vec<String>,
     process: Option<Child>,
     /// How long the log was when it was begun.
@@ -67,7 +69,16 @@ impl Broker {
     pub fn with(folder: Folder, address: String, mut arguments: Vec<String>) -> Broker {
         let cores = std::thread::available_parallelism().map_or(1, usize::from).min(2);
         arguments.extend(["--cores".to_string(), cores.to_string()]);
-        Broker { address, folder, arguments, process: None, begun_at: 0 }
+        Broker { address, folder, log_dirs: None, arguments, process: None, begun_at: 0 }
+    }
+
+    /// A broker with log directories of these names in its folder, that was not begun yet.
+    pub fn with_dirs(names: &[&str]) -> (Broker, Vec<PathBuf>) {
+        let mut broker = Broker::new();
+        let dirs: Vec<PathBuf> = names.iter().map(|name| broker.folder.0.join(name)).collect();
+        let all: Vec<String> = dirs.iter().map(|dir| dir.display().to_string()).collect();
+        broker.log_dirs = Some(all.join(","));
+        (broker, dirs)
     }
 
     /// A broker that serves.
@@ -85,7 +96,7 @@ impl Broker {
         let log = std::fs::File::options().create(true).append(true).open(self.folder.0.join("log")).unwrap();
         let process = Command::new(OTTLA)
             .args(["serve", "--data-dir"])
-            .arg(self.data())
+            .arg(self.log_dirs.clone().unwrap_or_else(|| self.data().display().to_string()))
             .args(&self.arguments)
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())

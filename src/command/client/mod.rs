@@ -174,6 +174,15 @@ impl Client {
 
     /// One topic. Waits, within the request timeout, while a topic that is being made has no leaders yet.
     pub fn topic(&mut self, name: &str, create: bool) -> Result<Topic> {
+        self.find_topic(name, create, true)
+    }
+
+    /// A topic as it is, with partitions that have no leader too.
+    pub fn topic_as_it_is(&mut self, name: &str) -> Result<Topic> {
+        self.find_topic(name, false, false)
+    }
+
+    fn find_topic(&mut self, name: &str, create: bool, with_leaders: bool) -> Result<Topic> {
         self.retry(|client| {
             let found = client.metadata(Some(&[name]), create)?;
             let Some(topic) = found.into_iter().next() else {
@@ -189,7 +198,7 @@ impl Client {
                 return Err(if unknown && !create { fault.for_good() } else { fault });
             }
             let topic = Topic::from(topic);
-            match topic.partitions.iter().find(|p| p.leader.is_none()) {
+            match topic.partitions.iter().find(|p| with_leaders && p.leader.is_none()) {
                 Some(p) => Err(Fault::refused(
                     format!("looking for the leader of {name}-{}", p.index),
                     ErrorCode::LEADER_NOT_AVAILABLE,

@@ -78,7 +78,7 @@ pub fn run(args: &DescribeArgs, global: &Global) -> Result<()> {
 }
 
 fn describe(client: &mut Client, name: &str, all_configs: bool) -> Result<Described> {
-    let topic: Topic = client.topic(name, false)?;
+    let topic: Topic = client.topic_as_it_is(name)?;
     // A partition without a leader has no offsets to show, and must not hide the others.
     let led: Vec<i32> = topic.partitions.iter().filter(|p| p.leader.is_some()).map(|p| p.index).collect();
     let begin = client.list_offsets(name, &led, |_| EARLIEST)?;
