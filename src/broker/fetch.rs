@@ -105,12 +105,16 @@ impl Shard {
             if let Err(error) = partition.check_epoch(part.current_leader_epoch) {
                 return Step::Answered(FetchPartReply::failed(error));
             }
+            let diverging = match partition.diverges(part.last_fetched_epoch, part.offset) {
+                Ok(diverging) => diverging,
+                Err(error) => return Step::Answered(FetchPartReply::failed(error)),
+            };
             let reply = FetchPartReply {
                 error: ErrorCode::NONE,
                 high_watermark: partition.high_watermark(),
                 last_stable_offset: partition.last_stable_offset(),
                 log_start_offset: partition.log.start_offset(),
-                diverging: partition.diverges(part.last_fetched_epoch, part.offset),
+                diverging,
                 records: Vec::new(),
                 more: false,
             };

@@ -70,6 +70,10 @@ impl Shard {
             let (offset, leader_epoch) = match part.timestamp {
                 LATEST if part.read_committed => (partition.last_stable_offset(), partition.leader_epoch()),
                 LATEST => (partition.high_watermark(), partition.leader_epoch()),
+                // Nothing is there yet: what comes next is of this epoch.
+                EARLIEST | EARLIEST_LOCAL if start == partition.log.next_offset() => {
+                    (start, partition.leader_epoch())
+                }
                 EARLIEST | EARLIEST_LOCAL => (start, epochs.at(start).unwrap_or(-1)),
                 LATEST_TIERED => (-1, -1),
                 EARLIEST_PENDING_UPLOAD => (-1, -1),

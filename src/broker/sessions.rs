@@ -176,11 +176,11 @@ impl Sessions {
         }
         let id = opening.id;
         let session = self.sessions.get_mut(&id).ok_or(ErrorCode::FETCH_SESSION_ID_NOT_FOUND)?;
-        if session.by_id != opening.by_id {
-            return Err(ErrorCode::FETCH_SESSION_TOPIC_ID_ERROR);
-        }
         if session.epoch != opening.epoch {
             return Err(ErrorCode::INVALID_FETCH_SESSION_EPOCH);
+        }
+        if session.by_id != opening.by_id {
+            return Err(ErrorCode::FETCH_SESSION_TOPIC_ID_ERROR);
         }
         let before = session.parts.len();
         opening.parts.into_iter().for_each(|wanted| session.want(wanted));

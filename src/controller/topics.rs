@@ -84,13 +84,16 @@ impl Controller {
             -1 => self.defaults.replication_factor,
             replicas => replicas,
         };
+        // Kafka looks at the settings first.
+        let configs = overrides(&wanted.configs)?;
+        let given =
+            wanted.assignments.first().map_or(replicas.max(1) as usize, |given| given.broker_ids.len());
+        topic::validate(&configs, &self.layers(), given)
+            .map_err(|what| Refusal::new(ErrorCode::INVALID_CONFIG, what))?;
         let (count, replicas) = match wanted.assignments.is_empty() {
             true => check_counts(count, replicas)?,
             false => check_assignments(self.image(), wanted)?,
         };
-        let configs = overrides(&wanted.configs)?;
-        topic::validate(&configs, &self.layers(), replicas)
-            .map_err(|what| Refusal::new(ErrorCode::INVALID_CONFIG, what))?;
         if count + configs.len() + 1 > room {
             return Err(Refusal::new(
                 ErrorCode::POLICY_VIOLATION,
@@ -256,6 +259,7 @@ fn refused(wanted: &CreatableTopic, refusal: Refusal) -> CreatableTopicResult {
         name: wanted.name.clone(),
         error_code: refusal.error,
         error_message: Some(refusal.message),
+        configs: Some(Vec::new()),
         ..Default::default()
     }
 }

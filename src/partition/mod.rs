@@ -11,7 +11,7 @@ use producers::{Producers, Sequence};
 use crate::log::{Log, ReadPlan, Target};
 use crate::reactor::Chunk;
 use crate::wire::batch::front::{self, Front};
-use crate::wire::batch::{Batch, BatchHeader, HEADER};
+use crate::wire::batch::{Batch, BatchHeader, HEADER, attributes};
 use crate::wire::error::ErrorCode;
 
 /// What of a topic's configuration the append rules go by.
@@ -179,6 +179,11 @@ impl Partition {
             }));
         }
         Ok(Admission::Append(match self.rules.log_append_time {
+            false if view.is_log_append_time() => {
+                let attributes = header.attributes & !attributes::LOG_APPEND_TIME;
+                let header = BatchHeader { attributes, ..header };
+                Admitted { header, front: front::with_create_time(batch), log_append_time: -1, now_ms }
+            }
             false => Admitted { header, front: front::front(batch), log_append_time: -1, now_ms },
             true => Admitted {
                 header: BatchHeader { max_timestamp: now_ms, ..header },
@@ -280,12 +285,15 @@ impl Partition {
         (found, after.first().map_or(end, |(_, start)| *start))
     }
 
-    /// Where a client's log, whose last record has `epoch` and whose end is `offset`, parts from this one.
-    pub fn diverges(&self, epoch: i32, offset: i64) -> Option<(i32, i64)> {
+    /// Where a client's log, whose last record has `epoch` and whose end is `offset`, parts from this one. An error
+    /// where this log knows nothing of the epoch.
+    pub fn diverges(&self, epoch: i32, offset: i64) -> Result<Option<(i32, i64)>, ErrorCode> {
         if epoch < 0 {
-            return None;
+            return Ok(None);
         }
-        let (found, end) = self.log.epochs().end_of(epoch, self.log.next_offset()).unwrap_or((-1, -1));
-        (found < epoch || end < offset).then_some((found, end))
+        match self.epoch_end(epoch) {
+            (-1, _) => Err(ErrorCode::OFFSET_OUT_OF_RANGE),
+            (found, end) => Ok((found < epoch || end < offset).then_some((found, end))),
+        }
     }
 }

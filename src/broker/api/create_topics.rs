@@ -44,6 +44,7 @@ fn refused(name: String, refusal: &Refusal) -> CreatableTopicResult {
         name,
         error_code: refusal.error,
         error_message: Some(refusal.message.clone()),
+        configs: Some(Vec::new()),
         ..CreatableTopicResult::default()
     }
 }

@@ -15,8 +15,10 @@ const NAMES_REQUESTER: i16 = 3;
 
 /// Refuses.
 pub fn create(mut asked: Asked) -> Result<Reply, Ended> {
-    let _: CreateDelegationTokenRequest = asked.decode()?;
+    let request: CreateDelegationTokenRequest = asked.decode()?;
     let (kind, name) = ("User".to_owned(), "ANONYMOUS".to_owned());
+    let owner = request.owner_principal_type.zip(request.owner_principal_name);
+    let owner = owner.filter(|(_, name)| !name.is_empty());
     let mut response = CreateDelegationTokenResponse {
         error_code: REFUSED,
         issue_timestamp_ms: -1,
@@ -28,7 +30,7 @@ pub fn create(mut asked: Asked) -> Result<Reply, Ended> {
         response.token_requester_principal_type = kind.clone();
         response.token_requester_principal_name = name.clone();
     }
-    (response.principal_type, response.principal_name) = (kind, name);
+    (response.principal_type, response.principal_name) = owner.unwrap_or((kind, name));
     asked.reply(&response)
 }
 

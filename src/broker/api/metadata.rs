@@ -44,7 +44,8 @@ pub async fn answer(mut asked: Asked) -> Result<Reply, Ended> {
     let core = asked.client.core.clone();
     let named = request.topics.filter(|topics| !topics.is_empty() || asked.version >= EMPTY_IS_NONE);
     if let Some(topics) = &named {
-        if asked.version < BY_ID && topics.iter().any(|topic| !topic.topic_id.is_zero()) {
+        let is_by_id = |topic: &MetadataRequestTopic| !topic.topic_id.is_zero() || topic.name.is_none();
+        if asked.version < BY_ID && topics.iter().any(is_by_id) {
             return asked.reply(&refuse_ids(topics));
         }
         if request.allow_auto_topic_creation && core.settings.auto_create_topics {
@@ -142,6 +143,7 @@ impl View<'_> {
             error_code,
             name: if by_id { None } else { Some(name.to_string()) },
             topic_id: asked.topic_id,
+            topic_authorized_operations: if self.operations && !by_id { TOPIC_OPERATIONS } else { i32::MIN },
             ..MetadataResponseTopic::default()
         }
     }

@@ -93,6 +93,7 @@ async fn decode(asked: &mut Asked, before: &Replies) -> Result<(ProduceRequest, 
 pub async fn split(core: &Core, request: &mut ProduceRequest, version: i16) -> Split {
     let image = core.image();
     let (mut answers, mut parts, mut rework) = (Vec::new(), ByCore::default(), Vec::new());
+    let may_be_sent = check_transaction(request).err();
     let mut turn = 0;
     for topic in &mut request.topic_data {
         let known = match version {
@@ -107,11 +108,11 @@ pub async fn split(core: &Core, request: &mut ProduceRequest, version: i16) -> S
                 core.reactor.yield_now().await;
             }
             let place = known.and_then(|topic| place(core, topic, part.index)).map_err(Refused::from);
-            let checked = place.and_then(|place| Ok((place, check(records, version)?)));
-            let may_be_sent = |batch: &Bytes| {
-                check_acks(request.acks).and_then(|()| check_transaction(batch, &request.transactional_id))
+            let checked = match may_be_sent {
+                Some(error) => Err(error.into()),
+                None => place.and_then(|place| Ok((place, check(records, version, request.acks)?))),
             };
-            match checked.and_then(|checked| may_be_sent(&checked.1).map(|()| checked)) {
+            match checked {
                 Ok((place, batch)) => {
                     let topic = known.expect("its place was found");
                     match Job::find(core, &image, topic, place, batch) {
@@ -143,17 +144,20 @@ fn check_acks(acks: i16) -> Result<(), Refused> {
     if matches!(acks, -1..=1) { Ok(()) } else { Err(ErrorCode::INVALID_REQUIRED_ACKS.into()) }
 }
 
-/// A transactional batch comes in a request that names the transaction.
-fn check_transaction(batch: &[u8], transactional_id: &Option<String>) -> Result<(), Refused> {
-    let is_transactional = Batch::first(batch).is_ok_and(|batch| batch.is_transactional());
-    if is_transactional && transactional_id.is_none() {
-        return Err(ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED.into());
+/// Transactional batches come in a request that names the transaction; else all of it is refused.
+fn check_transaction(request: &ProduceRequest) -> Result<(), ErrorCode> {
+    let mut parts = request.topic_data.iter().flat_map(|topic| &topic.partition_data);
+    let is_transactional =
+        |records: &Bytes| Batch::first(records).is_ok_and(|batch| batch.is_transactional());
+    let is_any = parts.any(|part| part.records.as_ref().is_some_and(is_transactional));
+    match is_any && request.transactional_id.is_none() {
+        true => Err(ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED),
+        false => Ok(()),
     }
-    Ok(())
 }
 
 /// The one batch of a partition, if it is whole, good, and of the kind that clients may send.
-fn check(records: Bytes, version: i16) -> Result<Bytes, Refused> {
+fn check(records: Bytes, version: i16, acks: i16) -> Result<Bytes, Refused> {
     let refused = |error, why: String| Refused(error, Some(why));
     let bad = |e: BatchError| {
         let error = match &e {
@@ -179,6 +183,7 @@ fn check(records: Bytes, version: i16) -> Result<Bytes, Refused> {
             format!("version {version} of Produce does not know zstd; it came with version {KNOWS_ZSTD}");
         return Err(refused(ErrorCode::UNSUPPORTED_COMPRESSION_TYPE, why));
     }
+    check_acks(acks)?;
     if batch.base_offset() != 0 {
         let why = format!("offsets are to start at 0, not at {}", batch.base_offset());
         return Err(refused(ErrorCode::INVALID_RECORD, why));

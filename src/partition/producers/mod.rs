@@ -180,7 +180,16 @@ impl Producers {
 
     /// Whether a batch from a client is the next of its producer.
     pub fn check(&self, header: &BatchHeader) -> Result<Sequence, Reject> {
-        let Some(place) = self.places.get(&header.producer_id) else { return Ok(Sequence::Next) };
+        let Some(place) = self.places.get(&header.producer_id) else {
+            let (id, epoch) = (header.producer_id, header.producer_epoch);
+            return match epoch < NO_EPOCH {
+                true => Err(Reject::new(
+                    ErrorCode::INVALID_PRODUCER_EPOCH,
+                    format!("the epoch of producer {id} is {epoch} in the batch"),
+                )),
+                false => Ok(Sequence::Next),
+            };
+        };
         let known = &self.entries[*place as usize];
         let (epoch, first) = (header.producer_epoch, header.base_sequence);
         if epoch == known.epoch

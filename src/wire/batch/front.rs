@@ -37,6 +37,16 @@ pub fn with_log_append_time(batch: &[u8], now: i64) -> Front {
     front
 }
 
+/// The front of a batch whose records keep their own times, whatever its producer says of them.
+pub fn with_create_time(batch: &[u8]) -> Front {
+    let mut front = front(batch);
+    let set = Batch { bytes: &front }.attributes() & !attributes::LOG_APPEND_TIME;
+    front[ATTRIBUTES..ATTRIBUTES + 2].copy_from_slice(&set.to_be_bytes());
+    let crc = crc32c::crc32c_append(crc32c::crc32c(&front[ATTRIBUTES..]), &batch[HEADER..]);
+    front[CRC..CRC + 4].copy_from_slice(&crc.to_be_bytes());
+    front
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -56,5 +66,16 @@ mod tests {
         batch.check().unwrap();
         assert!(batch.is_log_append_time());
         assert_eq!((batch.base_offset(), batch.leader_epoch(), batch.max_timestamp()), (1234, 7, 99));
+    }
+    #[test]
+    fn a_producer_does_not_set_the_brokers_time() {
+        let mut builder = BatchBuilder::new().log_append_time();
+        builder.append(5, Some(b"k"), Some(b"v"), &[]);
+        let bytes = builder.build().unwrap();
+        assert!(Batch::first(&bytes).unwrap().is_log_append_time());
+        let whole = [&with_create_time(&bytes)[..], &bytes[HEADER..]].concat();
+        let batch = Batch::first(&whole).unwrap();
+        batch.check().unwrap();
+        assert!(!batch.is_log_append_time());
     }
 }

@@ -1,5 +1,6 @@
 use super::*;
 use crate::wire::batch::BatchBuilder;
+use crate::wire::schema::PartitionProduceData;
 
 fn batch() -> Vec<u8> {
     let mut builder = BatchBuilder::new();
@@ -8,7 +9,7 @@ fn batch() -> Vec<u8> {
 }
 
 fn verdict(records: Vec<u8>, version: i16) -> ErrorCode {
-    check(records.into(), version).map_or_else(|refused| refused.0, |_| ErrorCode::NONE)
+    check(records.into(), version, -1).map_or_else(|refused| refused.0, |_| ErrorCode::NONE)
 }
 
 #[test]
@@ -59,10 +60,22 @@ fn errors_are_kafkas() {
     shorter[11] -= 1;
     assert_eq!(verdict(shorter, 3), ErrorCode::CORRUPT_MESSAGE, "a length that ends early");
     let transactional = with(21, &[0, 0x10]);
-    assert_eq!(check_transaction(&transactional, &Some("t".to_string())), Ok(()));
-    let unnamed = Err(Refused(ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED, None));
-    assert_eq!(check_transaction(&transactional, &None), unnamed);
-    assert_eq!(check_transaction(&batch(), &None), Ok(()));
+    let sent = |records: Vec<u8>, name: Option<&str>| {
+        let part = |records: Vec<u8>| PartitionProduceData { index: 0, records: Some(records.into()) };
+        // One such batch is enough.
+        let data =
+            TopicProduceData { partition_data: vec![part(batch()), part(records)], ..Default::default() };
+        let transactional_id = name.map(str::to_owned);
+        check_transaction(&ProduceRequest { transactional_id, topic_data: vec![data], ..Default::default() })
+    };
+    assert_eq!(sent(transactional.clone(), Some("t")), Ok(()));
+    assert_eq!(sent(transactional, None), Err(ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED));
+    assert_eq!(sent(batch(), None), Ok(()));
+    // The number of acknowledgements is looked at before the checksum.
+    let mut bad = batch();
+    bad[17] ^= 1;
+    let refused = check(bad.into(), 3, 2).unwrap_err();
+    assert_eq!(refused.0, ErrorCode::INVALID_REQUIRED_ACKS);
     let mut bad = batch();
     bad[17] ^= 1;
     assert_eq!(verdict(bad, 3), ErrorCode::CORRUPT_MESSAGE, "checksum");
