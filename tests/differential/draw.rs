@@ -184,7 +184,7 @@ impl Draw<'_> {
     fn value(&mut self, name: &'static str, kind: &Kind, form: Form) -> Value {
         match kind {
             Kind::Bool => Value::Bool(match (self.api, name) {
-                (ApiKey::UpdateFeatures, "validate_only") => true,
+                (ApiKey::UpdateFeatures, "validate_only") | (_, "allow_replication_factor_change") => true,
                 (_, "validate_only") => self.chance.one_in(4),
                 _ => self.chance.one_in(2),
             }),
@@ -332,7 +332,7 @@ impl Draw<'_> {
             (_, "broker_id") => any(self, &[77, -1]),
             (_, "max_version_level") => any(self, &[0, 1, 7, 25, 29, 1000, -1]),
             (_, "upgrade_type") => any(self, &[0, 1, 2, 3, 4]),
-            (_, "election_type") => any(self, &[0, 1, 2, -1]),
+            (_, "election_type") => any(self, &[0, 1]),
             _ => any(self, &[0, 1, 2, 3, -1, 5]),
         }
     }

@@ -178,7 +178,8 @@ impl Pair {
     fn settle(&mut self, names: &[String]) -> Option<Found> {
         let deadline = Instant::now() + LEARNS;
         loop {
-            let differs = state(names).into_iter().find_map(|asked| {
+            let mut all = state(names).into_iter().chain([offsets(names, -1)]);
+            let differs = all.find_map(|asked| {
                 let (ours, stock) = self.ask(&asked, names);
                 found(asked, ours, stock, &[])
             });
