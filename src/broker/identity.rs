@@ -25,6 +25,22 @@ pub async fn read(disk: &Disk, dir: &Path, node_id: i32) -> Result<Option<MetaPr
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(Unread::Io(format!("{}: {error}", path.display()))),
     };
+    // An import that was cut short says so in the place of the version; a Kafka knows no format.
+    let text = String::from_utf8_lossy(&bytes);
+    if text.contains("version=ottla-import") {
+        return Err(Unread::NotOurs(format!(
+            "{}: an import into this folder was cut short: run the same ottla import again",
+            path.display()
+        )));
+    }
+    if !text.contains("ottla.format=") {
+        return Err(Unread::NotOurs(format!(
+            "{} is of a Kafka: adopt its folder with ottla import --from {}, which tells what becomes of it, or give this \
+             node another folder (log.dirs, --data-dir)",
+            path.display(),
+            dir.display()
+        )));
+    }
     let found = MetaProperties::decode(&bytes)
         .map_err(|why| Unread::NotOurs(format!("{}: {why}", path.display())))?;
     if found.node_id != node_id {

@@ -124,7 +124,7 @@ pub fn encode(records: &[MetadataRecord], now_ms: i64) -> Bytes {
 }
 
 /// The records of a batch; a control batch has none.
-fn decode(batch: &Batch<'_>) -> Result<Vec<MetadataRecord>, String> {
+pub fn decode(batch: &Batch<'_>) -> Result<Vec<MetadataRecord>, String> {
     if batch.is_control() {
         return Ok(Vec::new());
     }

@@ -19,6 +19,7 @@ pub mod consume;
 pub mod dump;
 pub mod failure;
 pub mod format;
+pub mod import;
 pub mod logdirs;
 pub mod offsets;
 pub mod output;
@@ -127,6 +128,8 @@ pub enum Command {
     Consume(consume::ConsumeArgs),
     /// Show the files of a log directory, and whether they are whole
     Dump(dump::DumpArgs),
+    /// Adopt the folders of a stopped Kafka
+    Import(import::ImportArgs),
     /// Measure a broker: throughput, latency and CPU time
     Bench(bench::BenchArgs),
     /// Print a script that completes ottla's commands in a shell
@@ -159,6 +162,7 @@ fn call(cli: Cli) -> Result<()> {
         Command::Produce(args) => produce::run(&args, &cli.global),
         Command::Consume(args) => consume::run(&args, &cli.global),
         Command::Dump(args) => dump::run(&args, cli.global.style()),
+        Command::Import(args) => import::run(&args, &cli.global),
         Command::Bench(args) => bench::run(&args, &cli.global),
         Command::Completion(args) => completion::run(args),
     }

@@ -139,6 +139,7 @@ pub struct Progress {
     started: Instant,
     drawn: Option<Instant>,
     shown: bool,
+    beside: String,
 }
 
 /// What a progress line counts.
@@ -159,6 +160,7 @@ impl Progress {
             started: Instant::now(),
             drawn: None,
             shown: !style.quiet && io::stderr().is_terminal(),
+            beside: String::new(),
         }
     }
 
@@ -177,6 +179,11 @@ impl Progress {
         let _ = write!(io::stderr(), "\r\x1b[K{line}");
     }
 
+    /// What stands beside the count from now on.
+    pub fn beside(&mut self, text: String) {
+        self.beside = text;
+    }
+
     /// Takes the line away.
     pub fn finish(&mut self) {
         if self.drawn.take().is_some() {
@@ -191,7 +198,7 @@ impl Progress {
             Unit::Records => (format!("{done} records"), format!("{rate}")),
         };
         let Some(total) = self.total.filter(|t| *t > 0) else {
-            return format!("{done_text}  {rate_text}/s");
+            return format!("{done_text}  {}{rate_text}/s", self.beside_text());
         };
         const WIDTH: usize = 30;
         let part = (done as f64 / total as f64).min(1.0);
@@ -201,11 +208,16 @@ impl Progress {
             _ => format!("  {} s left", total.saturating_sub(done) / rate),
         };
         format!(
-            "[{}{}] {:3.0} %  {done_text}  {rate_text}/s{left}",
+            "[{}{}] {:3.0} %  {done_text}  {}{rate_text}/s{left}",
             "#".repeat(full),
             ".".repeat(WIDTH - full),
-            part * 100.0
+            part * 100.0,
+            self.beside_text()
         )
+    }
+
+    fn beside_text(&self) -> String {
+        if self.beside.is_empty() { String::new() } else { format!("{}  ", self.beside) }
     }
 }
 

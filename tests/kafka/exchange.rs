@@ -14,7 +14,7 @@ use crate::remote::{PATIENCE, Remote};
 use crate::stock::Stock;
 
 /// What both brokers are told: the cleaner is not to wait.
-const SETTINGS: [&str; 2] = ["log.cleaner.backoff.ms=100", "log.cleaner.dedupe.buffer.size=4194304"];
+pub const SETTINGS: [&str; 2] = ["log.cleaner.backoff.ms=100", "log.cleaner.dedupe.buffer.size=4194304"];
 const SEGMENT: (&str, &str) = ("segment.bytes", "1048576");
 const FOREVER: (&str, &str) = ("retention.ms", "-1");
 const COMPACT: [(&str, &str); 4] = [
@@ -31,9 +31,9 @@ const LAG: &str = "min.compaction.lag.ms";
 const NEVER: &str = "9000000000000";
 
 /// The topics: name, the producers' codec, how many keys there are (0 for any number), how many records, settings.
-type Made = (&'static str, &'static str, u32, u32, Vec<(&'static str, &'static str)>);
+pub type Made = (&'static str, &'static str, u32, u32, Vec<(&'static str, &'static str)>);
 
-fn topics() -> Vec<Made> {
+pub fn topics() -> Vec<Made> {
     let plain = |name, codec| (name, codec, 0, 3_000, vec![SEGMENT, FOREVER]);
     vec![
         plain("plain", "none"),
@@ -60,7 +60,7 @@ fn ottla() -> Broker {
 
 /// Makes the topics of a broker, and fills them. Gives the batch that an idempotent producer appended last to each, and
 /// its offset.
-fn fill(driver: &mut Driver, address: &str) -> Vec<(Vec<u8>, i64)> {
+pub fn fill(driver: &mut Driver, address: &str) -> Vec<(Vec<u8>, i64)> {
     let mut remote = Remote::open(address);
     let mut last = Vec::new();
     for (seed, (name, codec, keys, count, settings)) in topics().into_iter().enumerate() {
@@ -97,7 +97,7 @@ fn append_own(remote: &mut Remote, topic: &str, end: i64) -> (Vec<u8>, i64) {
 }
 
 /// Waits until compacted topics are, their older segments became small, and sees to it that they stay as they are.
-fn wait_for_cleaner(address: &str, data: &Path) {
+pub fn wait_for_cleaner(address: &str, data: &Path) {
     let sizes = |topic: &str| -> Vec<(PathBuf, u64)> {
         let logs = named(&data.join(place(topic)), ".log");
         logs.into_iter()
@@ -125,12 +125,12 @@ fn wait_for_cleaner(address: &str, data: &Path) {
 
 /// What a broker serves of a topic: to a client, and over the wire.
 #[derive(PartialEq)]
-struct Served {
+pub struct Served {
     read: String,
     bytes: Vec<u8>,
 }
 
-fn serve(driver: &mut Driver, address: &str) -> Vec<Served> {
+pub fn serve(driver: &mut Driver, address: &str) -> Vec<Served> {
     let mut remote = Remote::open(address);
     let mut all = Vec::new();
     for (name, ..) in topics() {
@@ -144,7 +144,7 @@ fn serve(driver: &mut Driver, address: &str) -> Vec<Served> {
 /// Both serve the same. Where a compacted topic begins with an empty segment, stock Kafka finds nothing by a time before
 /// the first record; else both find the first record that is not before that time.
 #[track_caller]
-fn assert_same(before: &[Served], after: &[Served]) {
+pub fn assert_same(before: &[Served], after: &[Served]) {
     for ((name, _, keys, ..), (before, after)) in topics().iter().zip(before.iter().zip(after)) {
         let is_search = |line: &&str| line.starts_with("at ");
         let records = |served: &Served| -> Vec<String> {
@@ -185,7 +185,7 @@ fn offsets_and_times(lines: &[String]) -> Vec<(i64, i64)> {
 
 /// A producer that sends its last batch once more is told where it is, and a new one goes on. Gives what that sent last.
 /// (Stock Kafka forgets a producer whose last batch is old.)
-fn retry(address: &str, last: &[(Vec<u8>, i64)]) -> Vec<(Vec<u8>, i64)> {
+pub fn retry(address: &str, last: &[(Vec<u8>, i64)]) -> Vec<(Vec<u8>, i64)> {
     let mut remote = Remote::open(address);
     let filled = topics().into_iter().filter(|topic| topic.3 > 0);
     let mut newer = Vec::new();

@@ -15,6 +15,7 @@ mod broker;
 mod driver;
 mod exchange;
 mod files;
+mod import;
 mod languages;
 mod remote;
 mod stock;

@@ -72,7 +72,18 @@ impl Stock {
         self.folder.0.join("data")
     }
 
+    /// Whether it starts at all.
+    pub fn can_begin(&mut self) -> bool {
+        let (_, port) = self.address.rsplit_once(':').unwrap();
+        self.runs = self.try_run("start", &["--port", port]).is_ok();
+        self.runs
+    }
+
     fn run(&self, command: &str, arguments: &[&str]) {
+        self.try_run(command, arguments).unwrap_or_else(|said| panic!("{RUN} {command}: {said}"));
+    }
+
+    fn try_run(&self, command: &str, arguments: &[&str]) -> Result<(), String> {
         // Its output goes to a file, for the broker keeps what it was given open.
         let said = self.folder.0.join("run.log");
         let log = std::fs::File::create(&said).unwrap();
@@ -86,7 +97,7 @@ impl Stock {
             .stderr(log)
             .status()
             .unwrap();
-        assert!(status.success(), "{RUN} {command}: {}", std::fs::read_to_string(said).unwrap());
+        if status.success() { Ok(()) } else { Err(std::fs::read_to_string(said).unwrap()) }
     }
 }
 
