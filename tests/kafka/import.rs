@@ -51,8 +51,11 @@ fn start(folder: Folder) -> Broker {
     broker
 }
 
+/// A topic, and the settings that were set for it.
+type TopicSettings = (String, Vec<(String, Option<String>)>);
+
 /// The settings that were set for topics.
-fn settings(address: &str) -> Vec<(String, Vec<(String, Option<String>)>)> {
+fn settings(address: &str) -> Vec<TopicSettings> {
     let of = |name: &str| DescribeConfigsResource {
         resource_type: 2,
         resource_name: name.into(),
@@ -111,7 +114,7 @@ fn fill_wide(address: &str) {
 /// All that a broker serves.
 struct Whole {
     served: Vec<crate::exchange::Served>,
-    settings: Vec<(String, Vec<(String, Option<String>)>)>,
+    settings: Vec<TopicSettings>,
     wide: (String, Vec<(i64, i64)>),
 }
 
