@@ -158,7 +158,7 @@ fn a_stopped_kafka_is_adopted_by_copy_and_in_place() {
     let mut last = fill(&mut driver, &stock.address);
     fill_wide(&stock.address);
     wait_for_cleaner(&stock.address, &stock.data());
-    for killed in [false] {
+    for killed in [false, true] {
         if killed {
             // By now it has seen a few leader epochs.
             stock.begin();
@@ -189,6 +189,21 @@ fn a_stopped_kafka_is_adopted_by_copy_and_in_place() {
         import(&["--from", copy.0.join("data").to_str().unwrap(), "--in-place"]);
         check(&mut driver, copy, &wanted, &last, highest);
     }
+    // On a folder that is just being adopted, stock Kafka does not start; with its metadata back, it does.
+    let data = stock.data();
+    import(&["--from", data.to_str().unwrap(), "--in-place"]);
+    let identity = data.join("meta.properties");
+    let text = std::fs::read_to_string(&identity).unwrap();
+    std::fs::write(&identity, text.replace("version=1", "version=ottla-import")).unwrap();
+    assert!(!stock.can_begin(), "stock Kafka starts in the middle of an import");
+    std::fs::remove_dir_all(data.join("__cluster_metadata-0")).unwrap();
+    std::fs::rename(data.join("__cluster_metadata-0.kafka"), data.join("__cluster_metadata-0")).unwrap();
+    let kafkas: String =
+        text.lines().filter(|line| !line.starts_with("ottla.")).map(|l| format!("{l}\n")).collect();
+    std::fs::write(&identity, kafkas).unwrap();
+    stock.begin();
+    let back = wide(&stock.address);
+    assert_eq!(back.1.iter().map(|(begin, _)| *begin).collect::<Vec<_>>(), [100; 6]);
 }
 
 fn producer_id(batch: &[u8]) -> i64 {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{self, Read};
+use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use super::found::{Begun, Found, FoundDir, FoundPartition, KEPT, METADATA, Offsets};
@@ -13,6 +13,8 @@ use crate::config::properties;
 use crate::log::checkpoint::{MetaProperties, decode_epochs, decode_offsets, decode_partition_metadata};
 use crate::log::segment::{self, Kind};
 use crate::log::snapshot::Snapshot;
+use crate::wire::batch::attributes::TRANSACTIONAL;
+use crate::wire::batch::front::peek;
 use crate::wire::uuid::Uuid;
 
 /// The `version` in `meta.properties` of a folder that is neither broker's for a while: neither starts on it.
@@ -23,6 +25,8 @@ pub const CLEAN: &str = ".kafka_cleanshutdown";
 pub const IDENTITY: &str = "meta.properties";
 /// The ending of the metadata log's snapshots.
 const SNAPSHOT: &str = ".checkpoint";
+/// Bytes of a batch before its records.
+const BATCH_HEADER: u64 = 61;
 /// Where a batch says its layout.
 const MAGIC_AT: usize = 16;
 
@@ -105,7 +109,11 @@ fn look_at(dir: &Path) -> Result<FoundDir> {
         }
         match segment::parse_partition_dir(&name) {
             Some((topic, partition)) => {
-                found.partitions.push(look_at_partition(&dir.join(&name), topic, partition)?);
+                let mut partition = look_at_partition(&dir.join(&name), topic, partition)?;
+                if !found.clean {
+                    look_behind_snapshots(&dir.join(&name), &mut partition)?;
+                }
+                found.partitions.push(partition);
             }
             None => found.others.push(name),
         }
@@ -260,6 +268,37 @@ fn look_at_snapshot(path: &Path, found: &mut FoundPartition) -> Result<()> {
         found.open_transaction |= entry.transaction_first_offset >= 0;
     }
     Ok(())
+}
+
+/// What the snapshots of a Kafka that was killed do not tell: it writes one when a segment is rolled, and at a clean stop.
+fn look_behind_snapshots(dir: &Path, found: &mut FoundPartition) -> Result<()> {
+    let names = found.files.iter().filter_map(|(name, _)| segment::parse_name(name));
+    let newest =
+        names.filter(|(_, kind)| *kind == Kind::Snapshot).map(|(offset, _)| offset).max().unwrap_or(0);
+    let at = found.bases.iter().rposition(|base| *base <= newest).unwrap_or(0);
+    for base in found.bases.clone().into_iter().skip(at) {
+        let path = segment::file(dir, base, Kind::Log);
+        look_at_batches(&path, newest, found).at(path.display())?;
+    }
+    Ok(())
+}
+
+/// Goes from header to header, as far as they make sense.
+fn look_at_batches(path: &Path, from: i64, found: &mut FoundPartition) -> io::Result<()> {
+    let mut file = File::open(path)?;
+    let mut position = 0;
+    loop {
+        let mut head = Vec::new();
+        file.seek(SeekFrom::Start(position))?;
+        (&mut file).take(BATCH_HEADER).read_to_end(&mut head)?;
+        let Ok((header, len)) = peek(&head) else { return Ok(()) };
+        if header.base_offset >= from && header.producer_id >= 0 {
+            found.producer_id = found.producer_id.max(Some(header.producer_id));
+            // Whether it was ended, no snapshot tells: it counts as open.
+            found.open_transaction |= header.attributes & TRANSACTIONAL != 0;
+        }
+        position += len as u64;
+    }
 }
 
 fn read_metadata(dir: &Path, cluster_id: &str) -> Result<metadata::Metadata> {
