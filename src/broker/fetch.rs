@@ -45,6 +45,11 @@ struct FileRead {
 const EXCHANGES: usize = 20;
 
 impl FileRead {
+    /// The most that it can give.
+    fn most(&self) -> u64 {
+        self.max_bytes.min(self.range.end - self.range.start)
+    }
+
     fn files(&self) -> SegmentFiles {
         SegmentFiles { id: self.replica.id, base: self.segment, version: self.version }
     }
@@ -67,7 +72,7 @@ impl Shard {
                     found_any |= !reply.is_empty();
                 }
                 Step::Read(read) => {
-                    left = left.saturating_sub(read.max_bytes as usize);
+                    left = left.saturating_sub(read.most() as usize);
                     found_any = true;
                     reads = true;
                 }

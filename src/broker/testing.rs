@@ -279,8 +279,12 @@ impl FakeShard {
             ShardRequest::DescribeProducers(parts, _) => {
                 responder.answer(ShardReply::DescribeProducers(vec![Ok(Vec::new()); parts.len()]));
             }
-            ShardRequest::DescribeLogDirs(_) | ShardRequest::Relocate(_) => {
-                unreachable!("no test asks for log directories here")
+            ShardRequest::DescribeLogDirs(_) => {
+                responder.answer(ShardReply::DescribeLogDirs(LogDirsReply::default()));
+            }
+            ShardRequest::Relocate(moves) => {
+                let none = moves.iter().map(|_| Err(ErrorCode::KAFKA_STORAGE_ERROR));
+                responder.answer(ShardReply::Relocate(none.collect()));
             }
             ShardRequest::Command(command) => self.commands.borrow_mut().push((command, responder)),
         }
