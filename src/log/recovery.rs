@@ -22,7 +22,7 @@ pub enum End {
     Broken(String),
     /// A whole batch whose offset or epoch cannot follow what stands before it. No crash leaves that behind: what
     /// lay past an earlier end was erased before anything was appended, and a torn write is told by
-    /// [`has_torn_offset`]. Offset and epoch lie outside of the checksum, so one of them has rotted, here or before.
+    /// `has_torn_offset`. Offset and epoch lie outside of the checksum, so one of them has rotted, here or before.
     Contradicted(String),
 }
 

@@ -1,7 +1,7 @@
 //! `ottla import`: adopts the folders of a stopped Kafka, in place or by copy.
 //!
-//! [`look`] reads the folders and changes nothing; [`plan`] decides what is to be done and said, and is pure;
-//! [`account`] tells it; [`work`] does it with [`hands`], step by step, each of which may be the last.
+//! `look` reads the folders and changes nothing; `plan` decides what is to be done and said, and is pure;
+//! `account` tells it; `work` does it with `hands`, step by step, each of which may be the last.
 
 mod account;
 mod checker;
