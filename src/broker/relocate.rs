@@ -136,8 +136,14 @@ impl Shard {
         let (from, to) = (replica.log_dir().path.display(), moving.to.log_dir.path.display());
         let name = replica.name();
         tracing::info!("{name}: it is moved from {from} to {to}");
-        let mut mover =
-            Mover { shard: &self, replica: &replica, moving: &moving, dir: dir.clone(), version: None };
+        let mut mover = Mover {
+            shard: &self,
+            replica: &replica,
+            moving: &moving,
+            dir: dir.clone(),
+            version: None,
+            counts: false,
+        };
         let moved = mover.run().await;
         let mine = replica.moving.borrow().as_ref().is_some_and(|now| Rc::ptr_eq(now, &moving));
         if mine {
@@ -150,7 +156,7 @@ impl Shard {
             Err(Stays::From(error)) => {
                 self.fail(&replica.volume, &format!("{name}: it could not be copied to {to}"), &error);
             }
-            Err(Stays::To(error)) if error.kind() == io::ErrorKind::StorageFull => {
+            Err(Stays::To(error)) if error.kind() == io::ErrorKind::StorageFull && !mover.counts => {
                 tracing::warn!("{name}: it stays in {from}, for {to} is full");
             }
             Err(Stays::To(error)) => {
@@ -158,7 +164,10 @@ impl Shard {
             }
             Err(Stays::Refused(why)) => tracing::warn!("{name}: it stays in {from}: {why}"),
         }
-        if !moving.to.log_dir.has_failed()
+        // Once the copy counts, nothing but a deletion of the topic takes it away: the next start gives it its name.
+        let may_go = !mover.counts || replica.gone.get();
+        if may_go
+            && !moving.to.log_dir.has_failed()
             && let Err(error) = remove_future(&moving.to, &dir).await
         {
             tracing::warn!("{}: could not be removed: {error}", dir.display());
@@ -182,6 +191,8 @@ struct Mover<'a> {
     dir: PathBuf,
     /// What the files were when they were copied, see [`Replica::files`].
     version: Option<u32>,
+    /// Whether the copy counts by the metadata.
+    counts: bool,
 }
 
 /// A segment as far as it is to be copied.
@@ -407,7 +418,10 @@ impl Mover<'_> {
         let PartitionId { topic, partition } = self.replica.id;
         let assignment = Assignment { topic, partition, directory: there.id };
         match self.shard.ask_controller(Command::AssignDirectories(vec![assignment])).await {
-            ShardReply::Command(CommandReply::Done) => Ok(()),
+            ShardReply::Command(CommandReply::Done) => {
+                self.counts = true;
+                Ok(())
+            }
             ShardReply::Command(CommandReply::Refused(refusal)) => Err(Stays::Refused(refusal.message)),
             _ => unreachable!("a command is answered as one"),
         }
@@ -444,13 +458,14 @@ impl Mover<'_> {
         let elsewhere = "it lies in another log directory now".to_owned();
         let elsewhere = State::Offline(ErrorCode::NOT_LEADER_OR_FOLLOWER, elsewhere);
         let queue = match self.replica.state.replace(elsewhere) {
-            State::Opening(queue) if !self.replica.gone.get() => queue,
-            // It was deleted meanwhile.
-            _ => {
-                let removed = there.disk.remove_dirs(&there.path.join(&name)).await;
-                return removed.map_err(Stays::To).and(Err(Stays::Cancelled));
-            }
+            State::Opening(queue) => queue,
+            // The disk that it lay on has failed meanwhile.
+            _ => Vec::new(),
         };
+        if self.replica.gone.get() {
+            let removed = there.disk.remove_dirs(&there.path.join(&name)).await;
+            return removed.map_err(Stays::To).and(Err(Stays::Cancelled));
+        }
         self.replica.volume.marks.remove(self.replica.id);
         let mut spec = self.replica.spec.borrow().clone();
         spec.directory = there.id;

@@ -283,3 +283,23 @@ fn a_move_that_power_cuts_short_anywhere_loses_nothing() {
     }
     assert!(moved.len() > 2, "some are cut before they begin, some when they are done: {moved:?}");
 }
+
+#[test]
+fn a_move_that_a_disk_cuts_short_anywhere_loses_nothing() {
+    for (disk, nth) in (1..3).flat_map(|disk| (1..60).map(move |nth| (disk, nth))) {
+        let run = calm();
+        serve(&run);
+        on(&run, create(run.clone()));
+        on(&run, produce_to_all(run.clone()));
+        let failing = run.world.disk_at(run.node, &run.dirs[disk]);
+        failing.fail_nth(IoKind::Metadata, nth);
+        on(&run, move_all(run.clone(), run.dirs[2].clone()));
+        run.world.run_for(Duration::from_millis(200));
+        run.world.crash(run.node, CrashKind::Power);
+        failing.mend();
+        serve(&run);
+        let after = on(&run, produce_to_all(run.clone()));
+        assert!(after.iter().all(|answer| *answer == (ErrorCode::NONE, 3)), "disk {disk}, {nth}: {after:?}");
+        on(&run, read_all(run.clone(), 6));
+    }
+}
