@@ -109,3 +109,6 @@ pub const RECOMPRESSED_BYTES: usize = 32 << 20;
 pub const PRODUCERS: usize = 1 << 20;
 /// How many producers are looked at in one go: for expiry, for a snapshot, for an answer.
 pub const PRODUCERS_TURN: usize = 4096;
+
+/// Damaged places that are remembered of a partition, so that each is told once.
+pub const ROT_NOTED: usize = 64;

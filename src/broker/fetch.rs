@@ -1,6 +1,5 @@
 //! Fetch on its shard: from memory at once, from files in a task of their own class.
 
-use std::ops::Range;
 use std::rc::Rc;
 
 use bytes::Bytes;
@@ -9,15 +8,14 @@ use super::call::Responder;
 use super::messages::{FetchCall, FetchPart, FetchPartReply, ShardReply};
 use super::read_cache::SegmentFiles;
 use super::replica::Replica;
+use super::segment_read::ReadError;
 use super::shard::Shard;
-use crate::limits::READ_WINDOW;
-use crate::log::Log;
-use crate::log::ReadPlan;
-use crate::log::index;
+use crate::log::index::{self, Landing};
 use crate::log::segment::{self, Kind};
+use crate::log::walk::Walk;
+use crate::log::{FilePlan, Log, ReadPlan};
 use crate::partition::Partition;
-use crate::reactor::{ChunkSlice, Class, File, Share};
-use crate::wire::batch::{BatchHeader, HEADER, front};
+use crate::reactor::{ChunkSlice, Class, Share};
 use crate::wire::error::ErrorCode;
 
 /// A part that is answered, or what is to be read for it.
@@ -32,10 +30,7 @@ struct FileRead {
     offset: i64,
     max_bytes: u64,
     read_committed: bool,
-    segment: i64,
-    /// Where to look; the beginning is to be asked of the index file first where `indexed` says so.
-    range: Range<u64>,
-    indexed: bool,
+    plan: FilePlan,
     /// The files that the plan is of.
     version: u32,
     reply: FetchPartReply,
@@ -47,11 +42,12 @@ const EXCHANGES: usize = 20;
 impl FileRead {
     /// The most that it can give.
     fn most(&self) -> u64 {
-        self.max_bytes.min(self.range.end - self.range.start)
+        let from = self.plan.landing.map_or(0, |landing| landing.position);
+        self.max_bytes.min(self.plan.extent.end - from)
     }
 
     fn files(&self) -> SegmentFiles {
-        SegmentFiles { id: self.replica.id, base: self.segment, version: self.version }
+        SegmentFiles { id: self.replica.id, base: self.plan.segment, version: self.version }
     }
 }
 
@@ -143,7 +139,7 @@ impl Shard {
         found_any: bool,
         mut reply: FetchPartReply,
     ) -> Step {
-        let (segment, range, indexed) = match partition.read_plan(offset, read_committed, max_bytes) {
+        let plan = match partition.read_plan(offset, read_committed, max_bytes) {
             ReadPlan::OutOfRange => {
                 let failed = FetchPartReply::failed(ErrorCode::OFFSET_OUT_OF_RANGE);
                 let (high_watermark, log_start_offset) = (reply.high_watermark, reply.log_start_offset);
@@ -158,24 +154,13 @@ impl Shard {
                 reply.records = slices.into_iter().map(ChunkSlice::into_bytes).collect();
                 return Step::Answered(reply);
             }
-            ReadPlan::File { segment, range } => {
-                self.missed_in_memory(&partition.log, segment, range.start, max_bytes);
-                (segment, range, false)
-            }
-            ReadPlan::Index { segment, end } => (segment, 0..end, true),
+            ReadPlan::File(plan) => plan,
         };
+        if let Some(landing) = plan.landing {
+            self.missed_in_memory(&partition.log, plan.segment, landing.position, max_bytes);
+        }
         let (replica, version) = (replica.clone(), replica.files.version());
-        Step::Read(FileRead {
-            replica,
-            offset,
-            max_bytes,
-            read_committed,
-            segment,
-            range,
-            indexed,
-            version,
-            reply,
-        })
+        Step::Read(FileRead { replica, offset, max_bytes, read_committed, plan, version, reply })
     }
 
     /// The same for a read whose files were exchanged, or whose segment ends before its offset.
@@ -220,9 +205,8 @@ impl Shard {
                     return FetchPartReply::failed(ErrorCode::OFFSET_OUT_OF_RANGE);
                 }
                 Err(error) => {
-                    let path = segment::file(&read.replica.dir, read.segment, Kind::Log);
-                    tracing::error!("{}: a read for a consumer failed: {error}", path.display());
-                    return FetchPartReply::failed(ErrorCode::KAFKA_STORAGE_ERROR);
+                    let code = self.read_failed(&read.replica, "a read for a consumer", &error);
+                    return FetchPartReply::failed(code);
                 }
             };
             read = match self.plan_again(read, offset) {
@@ -237,98 +221,51 @@ impl Shard {
     /// The base offset of the segment behind the one that is read.
     fn segment_behind(&self, read: &FileRead) -> Option<i64> {
         let behind = |online: &mut super::replica::Online| {
-            online.partition.log.segments().map(|s| s.base_offset).find(|base| *base > read.segment)
+            online.partition.log.segments().map(|s| s.base_offset).find(|base| *base > read.plan.segment)
         };
         read.replica.online(behind).flatten()
     }
 
     fn is_gone(&self, read: &FileRead) -> bool {
         read.replica.gone.get()
-            || read.replica.online(|online| online.partition.log.segment(read.segment).is_none())
+            || read.replica.online(|online| online.partition.log.segment(read.plan.segment).is_none())
                 == Some(true)
     }
 
-    async fn read_records(self: &Rc<Shard>, read: &FileRead) -> std::io::Result<Vec<Bytes>> {
-        let file = self.segment_file(&read.replica, read.segment).await?;
-        let files = read.files();
-        let mut position = read.range.start;
-        if read.indexed {
-            let path = segment::file(&read.replica.dir, read.segment, Kind::Index);
-            let entries = self.cache.index(read.files(), &path).await?;
-            position = index::position_for(&entries, read.segment, read.offset);
+    async fn read_records(self: &Rc<Shard>, read: &FileRead) -> Result<Vec<Bytes>, ReadError> {
+        let (files, extent) = (read.files(), read.plan.extent);
+        if let Some(landing) = read.plan.landing {
+            return self.read_from(read, &landing).await;
         }
-        let scan = FileScan { shard: self, files, file, end: read.range.end };
-        while let Some((header, size)) = scan.header(position).await? {
-            if header.base_offset + i64::from(header.last_offset_delta) >= read.offset {
-                let end = read.range.end.min(position + read.max_bytes.max(size));
-                let records = scan.slices(position..end).await?;
-                scan.read_ahead(end);
-                return Ok(records);
+        let found = self.read_from(read, &self.indexed_landing(read).await?).await;
+        match found {
+            // Whether it was the index that led there is found by reading all.
+            Err(ReadError::Rot(..)) if self.index_again(&read.replica, files, extent).await? => {
+                self.read_from(read, &self.indexed_landing(read).await?).await
             }
-            position += size;
+            found => found,
         }
-        Ok(Vec::new())
-    }
-}
-
-/// Reads the batches of one segment's file through the cache.
-pub(super) struct FileScan<'a> {
-    /// The shard.
-    pub shard: &'a Rc<Shard>,
-    /// The segment.
-    pub files: SegmentFiles,
-    /// Its file.
-    pub file: File,
-    /// Up to where it may be read.
-    pub end: u64,
-}
-
-impl FileScan<'_> {
-    /// The header of the batch at a position and the batch's size, none at the end.
-    pub async fn header(&self, position: u64) -> std::io::Result<Option<(BatchHeader, u64)>> {
-        if position + HEADER as u64 > self.end {
-            return Ok(None);
-        }
-        let slices = self.slices(position..position + HEADER as u64).await?;
-        let header = match &slices[..] {
-            [whole] => front::peek(whole),
-            parts => front::peek(&parts.concat()),
-        };
-        header.map(|(header, size)| Some((header, size as u64))).map_err(|e| {
-            std::io::Error::new(
-                std::io::ErrorKind::InvalidData,
-                format!("no batch at position {position}: {e}"),
-            )
-        })
     }
 
-    /// A range of the file.
-    pub async fn slices(&self, range: Range<u64>) -> std::io::Result<Vec<Bytes>> {
-        let mut slices = Vec::new();
-        let mut position = range.start;
-        while position < range.end {
-            let cache = &self.shard.cache;
-            let slice = cache.read(self.files, &self.file, position, self.end).await?;
-            let len = slice.len().min((range.end - position) as usize);
-            position += len as u64;
-            slices.push(slice.slice(0..len).into_bytes());
-        }
-        Ok(slices)
+    /// Where a finished segment's index says to begin.
+    async fn indexed_landing(&self, read: &FileRead) -> std::io::Result<Landing> {
+        let path = segment::file(&read.replica.dir, read.plan.segment, Kind::Index);
+        let entries = self.cache.index(read.files(), &path).await?;
+        Ok(index::landing(&entries, read.plan.segment, read.offset))
     }
 
-    /// Begins to read the next window, for a consumer that reads on.
-    fn read_ahead(&self, position: u64) {
-        let next = (position / READ_WINDOW as u64 + 1) * READ_WINDOW as u64;
-        for from in [position, next] {
-            let (files, end) = (self.files, self.end);
-            if from >= end || self.shard.cache.has(files, from, end) {
-                continue;
-            }
-            let (shard, file) = (self.shard.clone(), self.file.clone());
-            self.shard.reactor.spawn(Class::Fetch, async move {
-                // If it fails, so will the read that needs it, and tell.
-                drop(shard.cache.read(files, &file, from, end).await);
-            });
+    async fn read_from(
+        self: &Rc<Shard>,
+        read: &FileRead,
+        landing: &Landing,
+    ) -> Result<Vec<Bytes>, ReadError> {
+        let scan = self.scan(&read.replica, read.files(), read.plan.extent).await?;
+        let mut walk = Walk::new(landing, read.plan.extent);
+        if !scan.find(&mut walk, read.offset).await? {
+            return Ok(Vec::new());
         }
+        let records = scan.take(&mut walk, read.plan.limit, read.max_bytes).await?;
+        scan.read_ahead(walk.position());
+        Ok(records)
     }
 }

@@ -82,6 +82,7 @@ impl Shard {
             gone: Cell::new(false),
             unfit_to_clean: Cell::new(false),
             files: Exchange::default(),
+            rot: RefCell::default(),
         });
         self.insert(replica.clone());
         let shard = self.clone();

@@ -6,14 +6,15 @@ use std::rc::Rc;
 use bytes::Bytes;
 
 use super::call::Responder;
-use super::fetch::FileScan;
 use super::messages::{EpochEndPart, ListOffsetsPart, ListOffsetsReply, ShardReply};
 use super::read_cache::SegmentFiles;
 use super::replica::Replica;
+use super::segment_read::ReadError;
 use super::shard::Shard;
 use crate::limits::DECOMPRESSED_MAX;
-use crate::log::index;
+use crate::log::index::{self, Landing};
 use crate::log::segment::{self, Kind};
+use crate::log::walk::Walk;
 use crate::reactor::Class;
 use crate::wire::batch::{Batch, BatchError, BatchHeader};
 use crate::wire::error::ErrorCode;
@@ -109,10 +110,7 @@ impl Shard {
         match found {
             Ok(Some(reply)) if limit.is_some_and(|limit| reply.offset < limit) => reply,
             Ok(_) => none,
-            Err(error) => {
-                tracing::error!("{}: a search by time failed: {error}", replica.name());
-                ListOffsetsReply::failed(ErrorCode::KAFKA_STORAGE_ERROR)
-            }
+            Err(error) => ListOffsetsReply::failed(self.read_failed(&replica, "a search by time", &error)),
         }
     }
 
@@ -121,31 +119,31 @@ impl Shard {
         self: &Rc<Shard>,
         replica: &Rc<Replica>,
         timestamp: i64,
-    ) -> io::Result<Option<ListOffsetsReply>> {
+    ) -> Result<Option<ListOffsetsReply>, ReadError> {
         for base in segment_bases(replica) {
             if self.max_timestamp(replica, base).await? < timestamp {
                 continue;
             }
-            let mut from = self.position_for_time(replica, base, timestamp).await?;
+            let landing = self.landing_for_time(replica, base, timestamp).await?;
             let start = replica.online(|online| online.partition.log.start_offset()).unwrap_or(0);
             let wanted = |header: &BatchHeader| {
                 let last = header.base_offset + i64::from(header.last_offset_delta);
                 header.max_timestamp >= timestamp && last >= start
             };
             // Of a batch within which the log starts, the record may be one that was deleted.
-            while let Some((batch, end)) = self.search_segment(replica, base, from, wanted).await? {
-                let record = first_at_or_after(&batch, timestamp, start).map_err(invalid)?;
-                if let Some((offset, time)) = record {
-                    return Ok(Some(self.found(&batch, offset, time)));
-                }
-                from = end;
+            let found = |batch: &Bytes| first_at_or_after(batch, timestamp, start);
+            if let Some(reply) = self.search_segment(replica, base, &landing, wanted, found).await? {
+                return Ok(Some(reply));
             }
         }
         Ok(None)
     }
 
     /// The first record with the largest timestamp of all.
-    async fn search_latest(self: &Rc<Shard>, replica: &Rc<Replica>) -> io::Result<Option<ListOffsetsReply>> {
+    async fn search_latest(
+        self: &Rc<Shard>,
+        replica: &Rc<Replica>,
+    ) -> Result<Option<ListOffsetsReply>, ReadError> {
         let mut latest = (-1, 0);
         for base in segment_bases(replica) {
             let timestamp = self.max_timestamp(replica, base).await?;
@@ -157,40 +155,38 @@ impl Shard {
         if timestamp < 0 {
             return Ok(None);
         }
-        let found = self.search_segment(replica, base, 0, |header| header.max_timestamp == timestamp).await?;
-        let Some((batch, _)) = found else { return Ok(None) };
-        let record = first_at_or_after(&batch, timestamp, 0).map_err(invalid)?;
-        Ok(record.map(|(offset, time)| self.found(&batch, offset, time)))
+        let wanted = |header: &BatchHeader| header.max_timestamp == timestamp;
+        let found = |batch: &Bytes| first_at_or_after(batch, timestamp, 0);
+        self.search_segment(replica, base, &Landing::start(base), wanted, found).await
     }
 
-    fn found(&self, batch: &Bytes, offset: i64, timestamp: i64) -> ListOffsetsReply {
-        let leader_epoch = Batch::first(batch).map_or(-1, |batch| batch.leader_epoch());
-        ListOffsetsReply { error: ErrorCode::NONE, timestamp, offset, leader_epoch }
-    }
-
-    /// The first batch of a segment for which `wanted` holds, whole, and the position behind it.
+    /// What is `found` first in a segment's batches for whose header `wanted` holds.
     async fn search_segment(
         self: &Rc<Shard>,
         replica: &Rc<Replica>,
         base: i64,
-        from: u64,
+        landing: &Landing,
         wanted: impl Fn(&BatchHeader) -> bool,
-    ) -> io::Result<Option<(Bytes, u64)>> {
-        let end = replica.online(|online| online.partition.log.readable_end(base)).flatten();
-        let Some(end) = end else { return Ok(None) };
-        let file = self.segment_file(replica, base).await?;
-        let scan = FileScan { shard: self, files: files_of(replica, base), file, end };
-        let mut position = from;
-        while let Some((header, size)) = scan.header(position).await? {
-            if wanted(&header) {
-                let slices = scan.slices(position..position + size).await?;
-                let batch = match &slices[..] {
-                    [whole] => whole.clone(),
-                    parts => Bytes::from(parts.concat()),
-                };
-                return Ok(Some((batch, position + size)));
+        found: impl Fn(&Bytes) -> Result<Option<(i64, i64)>, BatchError>,
+    ) -> Result<Option<ListOffsetsReply>, ReadError> {
+        let extent = replica.online(|online| online.partition.log.readable(base)).flatten();
+        let Some(extent) = extent else { return Ok(None) };
+        let scan = self.scan(replica, files_of(replica, base), extent).await?;
+        let mut walk = Walk::new(landing, extent);
+        while let Some((header, size)) = scan.peek(&walk).await? {
+            // A header is worth nothing until its batch has been found whole.
+            let batch = scan.take_one(&mut walk, size).await?;
+            if wanted(&header)
+                && let Some((offset, timestamp)) = found(&batch).map_err(invalid)?
+            {
+                let leader_epoch = header.leader_epoch;
+                return Ok(Some(ListOffsetsReply {
+                    error: ErrorCode::NONE,
+                    timestamp,
+                    offset,
+                    leader_epoch,
+                }));
             }
-            position += size;
         }
         Ok(None)
     }
@@ -216,16 +212,21 @@ impl Shard {
         Ok(latest)
     }
 
-    async fn position_for_time(&self, replica: &Rc<Replica>, base: i64, timestamp: i64) -> io::Result<u64> {
-        let known = replica.online(|online| online.partition.log.position_for_time(base, timestamp));
-        if let Some(position) = known.flatten() {
-            return Ok(position);
+    async fn landing_for_time(
+        &self,
+        replica: &Rc<Replica>,
+        base: i64,
+        timestamp: i64,
+    ) -> io::Result<Landing> {
+        let known = replica.online(|online| online.partition.log.landing_for_time(base, timestamp));
+        if let Some(landing) = known.flatten() {
+            return Ok(landing);
         }
         let times = replica.log_dir().disk.read(&segment::file(&replica.dir, base, Kind::TimeIndex)).await?;
         let relative = index::offset_before(&index::decode_times(&times).unwrap_or_default(), timestamp);
         let path = segment::file(&replica.dir, base, Kind::Index);
         let entries = self.cache.index(files_of(replica, base), &path).await?;
-        Ok(index::position_for(&entries, base, base + i64::from(relative)))
+        Ok(index::landing(&entries, base, base + i64::from(relative)))
     }
 }
 

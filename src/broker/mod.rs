@@ -30,6 +30,7 @@ pub mod producers;
 pub mod read_cache;
 pub mod relocate;
 pub mod replica;
+pub mod segment_read;
 pub mod sessions;
 pub mod shard;
 #[cfg(test)]

@@ -133,16 +133,26 @@ impl ReadCache {
             Vec::new()
         });
         let entries = Rc::new(entries);
+        self.put_index(key, entries.clone());
+        Ok(entries)
+    }
+
+    /// Goes by this index from now on.
+    pub fn put_index(&self, key: SegmentFiles, entries: Rc<Vec<OffsetEntry>>) {
         let size = |index: &Rc<Vec<OffsetEntry>>| index.len() * index::OFFSET_ENTRY;
         self.index_bytes.set(self.index_bytes.get() + size(&entries));
         let mut indexes = self.indexes.borrow_mut();
-        indexes.push_back((key, entries.clone()));
+        if let Some(at) = indexes.iter().position(|(known, _)| *known == key)
+            && let Some((_, old)) = indexes.remove(at)
+        {
+            self.index_bytes.set(self.index_bytes.get() - size(&old));
+        }
+        indexes.push_back((key, entries));
         while self.index_bytes.get() > INDEX_CACHE && indexes.len() > 1 {
             if let Some((_, oldest)) = indexes.pop_front() {
                 self.index_bytes.set(self.index_bytes.get() - size(&oldest));
             }
         }
-        Ok(entries)
     }
 }
 

@@ -1,7 +1,7 @@
 //! One partition on its core: the pure partition, its files, and who waits for it.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::PathBuf;
 use std::rc::Rc;
 
@@ -12,6 +12,7 @@ use super::produce::Pending;
 use super::relocate::Moving;
 use super::volume::SharedVolume;
 use super::watch::Watch;
+use crate::limits::ROT_NOTED;
 use crate::log::growth::Growth;
 use crate::partition::Partition;
 use crate::reactor::sync::{Bell, Semaphore};
@@ -49,6 +50,8 @@ pub struct Replica {
     pub unfit_to_clean: Cell<bool>,
     /// Tells who reads finished segments that their files were exchanged.
     pub files: Exchange,
+    /// Where files were found not to hold what was written: segments and positions.
+    pub rot: RefCell<BTreeSet<(i64, u64)>>,
 }
 
 /// Tells who reads finished segments when others have taken their place: files and what is known of them do not
@@ -145,6 +148,20 @@ pub struct SegmentFile {
 }
 
 impl Replica {
+    /// Notes that a segment's file does not hold what was written. Says whether that is to be told.
+    pub fn note_rot(&self, segment: i64, position: u64) -> bool {
+        let mut rot = self.rot.borrow_mut();
+        if rot.len() == ROT_NOTED {
+            rot.pop_first();
+        }
+        rot.insert((segment, position))
+    }
+
+    /// Whether that was noted of this segment.
+    pub fn has_rot(&self, segment: i64) -> bool {
+        self.rot.borrow().range((segment, 0)..=(segment, u64::MAX)).next().is_some()
+    }
+
     /// The log directory that its folder is in.
     pub fn log_dir(&self) -> &LogDir {
         &self.volume.log_dir

@@ -29,6 +29,26 @@ pub struct TimeEntry {
     pub relative_offset: u32,
 }
 
+/// Where to begin to look in a segment's file, and what the index tells of the batches there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Landing {
+    /// Where a batch begins.
+    pub position: u64,
+    /// Its first offset is this or a later one.
+    pub from_offset: i64,
+    /// It ends at this offset, or another does behind it.
+    pub ends_at: Option<i64>,
+    /// Where a later batch begins.
+    pub next: Option<u64>,
+}
+
+impl Landing {
+    /// The beginning of the segment of this base offset.
+    pub fn start(base_offset: i64) -> Landing {
+        Landing { position: 0, from_offset: base_offset, ends_at: None, next: None }
+    }
+}
+
 /// Both indexes of a segment that is in memory.
 #[derive(Clone, Debug, Default)]
 pub struct SegmentIndex {
@@ -90,15 +110,20 @@ impl SegmentIndex {
         (self.offsets.len() + 1) * OFFSET_ENTRY > max_bytes || (self.times.len() + 2) * TIME_ENTRY > max_bytes
     }
 
-    /// Where to begin to look for `offset`: the position of the last indexed batch that begins at or before it.
-    pub fn position_for(&self, base_offset: i64, offset: i64) -> u64 {
-        position_for(&self.offsets, base_offset, offset)
+    /// Where to begin to look for `offset`: the last indexed batch that begins at or before it.
+    pub fn landing(&self, base_offset: i64, offset: i64) -> Landing {
+        landing(&self.offsets, base_offset, offset)
     }
 
     /// Where to begin to look for a record of `timestamp` or later.
-    pub fn position_for_time(&self, base_offset: i64, timestamp: i64) -> u64 {
+    pub fn landing_for_time(&self, base_offset: i64, timestamp: i64) -> Landing {
         let relative = offset_before(&self.times, timestamp);
-        self.position_for(base_offset, base_offset + i64::from(relative))
+        self.landing(base_offset, base_offset + i64::from(relative))
+    }
+
+    /// The entries of the offset index.
+    pub fn into_offsets(self) -> Vec<OffsetEntry> {
+        self.offsets
     }
 
     /// The content of the `.index` file.
@@ -129,12 +154,24 @@ fn encode_offsets(entries: &[OffsetEntry]) -> Vec<u8> {
 }
 
 /// Where to begin to look for `offset` by these entries of the segment of this base offset.
-pub fn position_for(entries: &[OffsetEntry], base_offset: i64, offset: i64) -> u64 {
+pub fn landing(entries: &[OffsetEntry], base_offset: i64, offset: i64) -> Landing {
     let relative = u32::try_from((offset - base_offset).max(0)).unwrap_or(u32::MAX);
     // An entry names the *last* offset of the batch at its position, as Kafka writes it, so an entry whose
     // offset is the wanted one may begin before it, which is right as well.
     let after = entries.partition_point(|entry| entry.relative_offset <= relative);
-    after.checked_sub(1).map_or(0, |i| u64::from(entries[i].position))
+    let (before, next) = entries.split_at(after);
+    let last_offset = |entry: &OffsetEntry| base_offset + i64::from(entry.relative_offset);
+    let (found, from) = match before {
+        [.., previous, found] => (Some(found), last_offset(previous) + 1),
+        [found] => (Some(found), base_offset),
+        [] => (None, base_offset),
+    };
+    Landing {
+        position: found.map_or(0, |entry| u64::from(entry.position)),
+        from_offset: from,
+        ends_at: found.map(last_offset),
+        next: next.first().map(|entry| u64::from(entry.position)),
+    }
 }
 
 /// The relative offset from which records of `timestamp` or later may be found.
@@ -203,7 +240,7 @@ mod tests {
     fn finds_a_place_at_or_before_every_offset_and_close_to_it() {
         let index = filled();
         for offset in 1000..2000i64 {
-            let position = index.position_for(1000, offset);
+            let position = index.landing(1000, offset).position;
             let wanted = (offset as u64 - 1000) / 10 * 1000;
             assert!(position <= wanted && wanted - position <= 6000, "{offset}: {position} for {wanted}");
         }
@@ -225,7 +262,7 @@ mod tests {
     fn time_finds_a_place_before_the_first_late_enough_record() {
         let index = filled();
         for timestamp in 4000..5200 {
-            let position = index.position_for_time(1000, timestamp);
+            let position = index.landing_for_time(1000, timestamp).position;
             let first = (timestamp - 5000).clamp(0, 100) as u64 * 1000;
             assert!(position <= first, "{timestamp}: {position} is past {first}");
         }

@@ -14,9 +14,10 @@ pub use compaction::Unknown;
 
 use super::compact::Compaction;
 use super::epochs::Epochs;
-use super::index::SegmentIndex;
+use super::index::{Landing, SegmentIndex};
 use super::segment::BatchPlace;
 use super::tail::{Tail, Write};
+use super::walk::Extent;
 use crate::limits::BLOCK;
 use crate::reactor::{Chunk, ChunkSlice};
 use crate::wire::batch::front::{self, Front};
@@ -71,6 +72,9 @@ pub struct Segment {
     stable: u64,
     /// The end in memory, and what is cached; none once all of it was let go.
     tail: Option<Tail>,
+    /// From here on memory holds what was written or was checked when it was read; before, the block that recovery
+    /// goes on with holds what it did not look at.
+    memory_from: u64,
     /// The index, while the segment is not finished.
     index: Option<SegmentIndex>,
     /// The largest timestamp, once it is known; the index of a finished segment is read for it when needed.
@@ -88,6 +92,7 @@ impl Segment {
             size,
             stable: size,
             tail: None,
+            memory_from: 0,
             index: None,
             max_timestamp: None,
             rolls_from: None,
@@ -104,6 +109,7 @@ impl Segment {
             size,
             stable: size,
             tail: Some(tail),
+            memory_from: index.last_position(),
             index: Some(index),
             max_timestamp: None,
             rolls_from,
@@ -165,20 +171,21 @@ pub enum ReadPlan {
     AtEnd,
     /// In memory; the slices begin with the batch that holds the offset.
     Memory(Vec<ChunkSlice>),
-    /// In the segment's file: look from `range.start` for the first batch that ends at or after the offset.
-    File {
-        /// The segment's base offset.
-        segment: i64,
-        /// Where to look.
-        range: Range<u64>,
-    },
-    /// In the segment's file, whose index is on disk too: ask it where to begin.
-    Index {
-        /// The segment's base offset.
-        segment: i64,
-        /// Where its batches end.
-        end: u64,
-    },
+    /// In the segment's file: look there for the first batch that ends at or after the offset.
+    File(FilePlan),
+}
+
+/// Where in a segment's file the records from an offset on are.
+#[derive(Clone, Copy, Debug)]
+pub struct FilePlan {
+    /// The segment's base offset.
+    pub segment: i64,
+    /// Where to begin; none where the index is on disk too, and is to be asked.
+    pub landing: Option<Landing>,
+    /// What is known of the segment.
+    pub extent: Extent,
+    /// Batches from this offset on are not to be given.
+    pub limit: i64,
 }
 
 /// One partition's log.
@@ -417,29 +424,39 @@ impl Log {
         }
         let (_, segment) =
             self.segments.range(..=offset).next_back().expect("the start offset lies in a segment");
-        let end = segment.stable;
-        let Some(index) = &segment.index else {
-            return ReadPlan::Index { segment: segment.base_offset, end };
-        };
-        let from = index.position_for(segment.base_offset, offset);
-        match segment.tail.as_ref().filter(|tail| tail.start() <= from) {
-            Some(tail) => match read_memory(tail, from..end, offset, limit, max_bytes) {
+        let base = segment.base_offset;
+        let landing = segment.index.as_ref().map(|index| index.landing(base, offset));
+        if let (Some(tail), Some(Landing { position, .. })) = (&segment.tail, landing)
+            && tail.start().max(segment.memory_from) <= position
+        {
+            return match read_memory(tail, position..segment.stable, offset, limit, max_bytes) {
                 Some(slices) => ReadPlan::Memory(slices),
                 None => ReadPlan::AtEnd,
-            },
-            None => ReadPlan::File { segment: segment.base_offset, range: from..end },
+            };
+        }
+        ReadPlan::File(FilePlan { segment: base, landing, extent: self.extent(segment), limit })
+    }
+
+    /// What is known of the stable part of a segment's file.
+    fn extent(&self, segment: &Segment) -> Extent {
+        // Where the epochs of all its batches are not known, neither is the latest.
+        let known = self.epochs.at(segment.base_offset.max(self.start_offset));
+        Extent {
+            end: segment.stable,
+            end_offset: self.end_of(segment.base_offset).min(self.stable_offset),
+            max_epoch: known.and(self.epochs.latest()).unwrap_or(i32::MAX),
         }
     }
 
     /// Where to look for a record of `timestamp` or later in this segment.
-    pub fn position_for_time(&self, segment: i64, timestamp: i64) -> Option<u64> {
+    pub fn landing_for_time(&self, segment: i64, timestamp: i64) -> Option<Landing> {
         let segment = self.segments.get(&segment)?;
-        Some(segment.index.as_ref()?.position_for_time(segment.base_offset, timestamp))
+        Some(segment.index.as_ref()?.landing_for_time(segment.base_offset, timestamp))
     }
 
-    /// Up to where the file of this segment may be read.
-    pub fn readable_end(&self, segment: i64) -> Option<u64> {
-        self.segments.get(&segment).map(|s| s.stable)
+    /// What may be read of the file of this segment.
+    pub fn readable(&self, segment: i64) -> Option<Extent> {
+        self.segments.get(&segment).map(|segment| self.extent(segment))
     }
 
     /// Remembers what an index file told.
@@ -598,7 +615,10 @@ mod tests {
             assert_eq!((log.expired(0), log.start_within()), (Ok(vec![0]), Some(19)));
             assert_eq!(log.epochs().entries(), [(1, 19)]);
             assert!(matches!(log.read_plan(18, 35, 1), ReadPlan::OutOfRange));
-            assert!(matches!(log.read_plan(19, 35, 1), ReadPlan::Index { segment: 10, .. }));
+            assert!(matches!(
+                log.read_plan(19, 35, 1),
+                ReadPlan::File(FilePlan { segment: 10, landing: None, .. })
+            ));
             log.start_at(5);
             assert_eq!(log.start_offset(), 19, "the start only grows");
             log.drop_segments(&[0]);

@@ -6,6 +6,7 @@
 //! - [`index`]: offset and time index
 //! - [`marks`]: the stable ends, by which recovery tells a torn tail from rot
 //! - [`recovery`]: what stands after a crash
+//! - [`walk`]: what must hold from batch to batch when they are read again
 //! - [`snapshot`]: what was known of the producers at an offset, in a file
 //! - [`compact`]: of each key, the last record stays
 //! - [`epochs`], [`checkpoint`], [`segment`]: leader epochs, Kafka's small files, names
@@ -22,6 +23,7 @@ pub mod recovery;
 pub mod segment;
 pub mod snapshot;
 pub mod tail;
+pub mod walk;
 
-pub use log::{Log, LogConfig, ReadPlan, RoundPart, Segment, Target, Unknown};
+pub use log::{FilePlan, Log, LogConfig, ReadPlan, RoundPart, Segment, Target, Unknown};
 pub use marks::PartitionId;

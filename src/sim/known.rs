@@ -87,6 +87,16 @@ impl Known {
         self.certain.last_key_value().map_or(self.start, |(at, entry)| at + i64::from(entry.records))
     }
 
+    /// What must be there at this offset.
+    pub fn at(&self, offset: i64) -> Option<Entry> {
+        self.certain.get(&offset).copied()
+    }
+
+    /// The offset of the first batch behind this one that must be there.
+    pub fn next_after(&self, offset: i64) -> Option<i64> {
+        self.certain.range(offset + 1..).next().map(|(offset, _)| *offset)
+    }
+
     /// What lies from this offset on is lost, and that was accepted.
     pub fn lose_from(&mut self, offset: i64) {
         self.certain.split_off(&offset);

@@ -20,6 +20,7 @@ mod import;
 mod log_dirs;
 mod offsets;
 mod records;
+mod rot;
 mod serve;
 mod support;
 mod topics;

@@ -3,22 +3,24 @@
 //! Where recovery reads, damage below the mark must be told: the partition is refused, whatever else happens to
 //! the node, and nothing of it is changed, until it is restored or its loss is accepted. Where recovery does not
 //! read (in segments that are finished, and before the last index entry after a clean stop), the log must at
-//! least not become shorter by it.
+//! least not become shorter by it, and who reads what has rotted must be told.
 
 use std::cmp::Ordering;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use super::{DIR, Run};
+use super::{DIR, PATIENCE, Run, clients, log_start};
 use crate::broker::messages::PartitionId;
 use crate::broker::replica::{Replica, State};
 use crate::broker::shard::Shard;
 use crate::log::index::SegmentIndex;
 use crate::log::marks::read_file;
 use crate::log::segment::{self, Kind};
+use crate::reactor::Reactor;
 use crate::reactor::sim::View;
 use crate::wire::batch::Batch;
+use crate::wire::error::ErrorCode;
 
 /// The bytes of a batch that hold its leader epoch. They lie outside its checksum, and one that is too high cannot
 /// be told from a right one.
@@ -37,12 +39,15 @@ struct Damage {
     cut: Option<i64>,
     /// Whether a batch may seem to lie at another offset now.
     moves: bool,
+    /// Where the first batch that is damaged ends.
+    ends: i64,
 }
 
 /// A batch below the mark.
 struct Place {
     range: Range<u64>,
     base_offset: i64,
+    last_offset: i64,
 }
 
 impl Run {
@@ -65,6 +70,7 @@ impl Run {
             let reactor = self.boot();
             if let Some(shard) = self.start_whole(&reactor, None) {
                 self.expect_whole(&shard, &damage);
+                self.expect_told(&reactor, &shard, &damage);
             }
             self.die();
             // Retention may have come meanwhile.
@@ -153,6 +159,51 @@ impl Run {
         }
     }
 
+    /// Who reads a log of which a part has rotted gets what was written or is told, and gets all else.
+    fn expect_told(self: &Rc<Run>, reactor: &Reactor, shard: &Rc<Shard>, damage: &Damage) {
+        let (run, reading, id) = (self.clone(), shard.clone(), damage.id);
+        let told = self.world.run(reactor, PATIENCE, async move { run.read_rotten(&reading, id).await });
+        let start = log_start(shard, damage.id);
+        let seed = self.world.seed();
+        assert!(told > 0 || start >= damage.ends, "seed {seed}: {:?}: nobody was told of the rot", damage.id);
+        self.report.borrow_mut().rot_told += u64::from(told > 0);
+    }
+
+    /// Reads a log past what has rotted. Says how often it was told.
+    async fn read_rotten(&self, shard: &Rc<Shard>, id: PartitionId) -> u64 {
+        let (seed, mut told) = (self.world.seed(), 0);
+        let mut offset = log_start(shard, id);
+        loop {
+            let read = clients::read(shard, id, offset, 1 + self.draw(100_000) as usize).await;
+            let known = self.known.borrow();
+            let known = known.get(&id.partition).expect("it has batches");
+            match read {
+                Ok(batches) if batches.is_empty() => return told,
+                Ok(batches) => {
+                    for (at, entry) in batches {
+                        assert!(at <= offset, "seed {seed}: {id:?}: {at} comes where {offset} should");
+                        let right = known.at(at).is_none_or(|right| right == entry);
+                        assert!(
+                            right,
+                            "seed {seed}: {id:?}: {entry:?} comes at {at} instead of {:?}",
+                            known.at(at)
+                        );
+                        offset = at + i64::from(entry.records);
+                    }
+                }
+                Err(ErrorCode::CORRUPT_MESSAGE) => {
+                    told += 1;
+                    let Some(next) = known.next_after(offset) else { return told };
+                    offset = next;
+                }
+                Err(ErrorCode::OFFSET_OUT_OF_RANGE) if log_start(shard, id) > offset => {
+                    offset = log_start(shard, id);
+                }
+                Err(error) => panic!("seed {seed}: {id:?} at offset {offset}: {error:?}"),
+            }
+        }
+    }
+
     fn flip(&self, damage: &Damage) {
         for (position, mask) in &damage.flips {
             let hit = self.disk().corrupt(&damage.path, *position, *mask).expect("the file is there");
@@ -232,7 +283,7 @@ impl Run {
             hit(&(start + OFFSET.start..start + OFFSET.end))
         });
         let cut = read_from.filter(|from| *from <= first.range.start).map(|_| first.base_offset);
-        Some(Damage { id, path, flips, cut, moves })
+        Some(Damage { id, path, flips, cut, moves, ends: first.last_offset + 1 })
     }
 
     /// A segment of a partition, its bytes, and from where on recovery reads it, if it does.
@@ -321,7 +372,7 @@ fn places(bytes: &[u8], mark: i64, read_from: Option<u64>) -> (Vec<Place>, Range
     {
         let range = position as u64..(position + batch.bytes().len()) as u64;
         (position, next) = (range.end as usize, batch.last_offset() + 1);
-        places.push(Place { range, base_offset: batch.base_offset() });
+        places.push(Place { range, base_offset: batch.base_offset(), last_offset: batch.last_offset() });
     }
     let read = match read_from {
         Some(from) => places.iter().position(|place| place.range.start >= from).unwrap_or(places.len()),

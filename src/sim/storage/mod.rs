@@ -72,6 +72,8 @@ pub struct Report {
     pub deletions: u64,
     /// Times that a log's start moved because retention deleted what was before.
     pub retained: u64,
+    /// Damage that recovery did not read, and that who read there was told of.
+    pub rot_told: u64,
     /// Batches that were acknowledged more than once.
     pub repeated: u64,
     /// Batches that were refused for their epoch or sequence number, as was due.
@@ -96,6 +98,7 @@ impl Report {
         self.losses_accepted += other.losses_accepted;
         self.deletions += other.deletions;
         self.retained += other.retained;
+        self.rot_told += other.rot_told;
         self.repeated += other.repeated;
         self.sequences_refused += other.sequences_refused;
         self.snapshots_damaged += other.snapshots_damaged;
@@ -479,6 +482,6 @@ mod tests {
         for seed in 0..20 {
             sum.add(&super::run(seed));
         }
-        assert!(sum.acknowledged > 1000 && sum.consumed > 1000, "{sum:?}");
+        assert!(sum.acknowledged > 1000 && sum.consumed > 1000 && sum.rot_told > 0, "{sum:?}");
     }
 }

@@ -15,6 +15,14 @@ pub fn peek(bytes: &[u8]) -> Result<(BatchHeader, usize), BatchError> {
 /// The bytes of a batch before its records, as its broker sets them.
 pub type Front = [u8; HEADER];
 
+/// Where in a batch begins what its checksum is of.
+pub const CHECKED_FROM: usize = ATTRIBUTES;
+
+/// The checksum that the front says.
+pub fn checksum(front: &Front) -> u32 {
+    Batch { bytes: front }.crc()
+}
+
 /// A copy of the batch's front.
 pub fn front(batch: &[u8]) -> Front {
     batch[..HEADER].try_into().expect("a batch has a whole header")
