@@ -111,6 +111,7 @@ impl Shard {
                     let what = format!("{}: it could not be compacted", replica.name());
                     self.fail(&replica.volume, &what, &error);
                 }
+                Err(Stopped::Unfit(_)) if replica.log_dir().has_failed() => {}
                 Err(Stopped::Unfit(why)) => {
                     tracing::error!(
                         "{}: it is not compacted any more until the broker starts again: {why}",
@@ -395,7 +396,9 @@ impl Reader {
         let skip = (at % BLOCK64) as usize;
         let len = PIECE.min((self.size - at) as usize + skip).max(1);
         let chunk = cleaning.shard.reactor.pool().chunk(Share::Background, len).await;
-        let chunk = self.file.read_at(chunk, at - skip as u64).await?;
+        let read = self.file.read_at(chunk, at - skip as u64).await;
+        // A disk that cannot be read somewhere may well be written and flushed elsewhere.
+        let chunk = read.map_err(|why| self.unfit(&why))?;
         let more = chunk.get(skip..).unwrap_or_default();
         let more = &more[..more.len().min((self.size - at) as usize)];
         if more.is_empty() {

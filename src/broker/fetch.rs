@@ -205,7 +205,7 @@ impl Shard {
                     return FetchPartReply::failed(ErrorCode::OFFSET_OUT_OF_RANGE);
                 }
                 Err(error) => {
-                    let code = self.read_failed(&read.replica, "a read for a consumer", &error);
+                    let code = self.read_failed(&read.replica, Some(read.plan.segment), &error);
                     return FetchPartReply::failed(code);
                 }
             };

@@ -81,6 +81,7 @@ impl Shard {
             start_written: Cell::new(0),
             gone: Cell::new(false),
             unfit_to_clean: Cell::new(false),
+            told_unread: Cell::new(None),
             files: Exchange::default(),
             rot: RefCell::default(),
         });

@@ -110,7 +110,7 @@ impl Shard {
         match found {
             Ok(Some(reply)) if limit.is_some_and(|limit| reply.offset < limit) => reply,
             Ok(_) => none,
-            Err(error) => ListOffsetsReply::failed(self.read_failed(&replica, "a search by time", &error)),
+            Err(error) => ListOffsetsReply::failed(self.read_failed(&replica, None, &error)),
         }
     }
 

@@ -24,6 +24,8 @@ pub struct LogDir {
     /// Directory operations.
     pub disk: Disk,
     flusher: File,
+    /// Which folder it was when it was opened.
+    place: (u64, u64),
     failure: RefCell<Option<String>>,
     /// Rung when the directory has failed.
     failed: Bell,
@@ -41,8 +43,9 @@ impl LogDir {
         let flusher = disk.open(&path.join(FLUSHER), true).await?;
         flusher.flush().await?;
         disk.sync_dir(path).await?;
+        let place = disk.space(path).await?.place;
         let (failure, failed, full) = (RefCell::new(None), Bell::default(), Cell::new(false));
-        Ok(LogDir { id, path: path.to_path_buf(), report, disk, flusher, failure, failed, full })
+        Ok(LogDir { id, path: path.to_path_buf(), report, disk, flusher, place, failure, failed, full })
     }
 
     /// Makes finished writes durable: all those into prepared blocks (`device`), and those of `files`.
@@ -67,10 +70,25 @@ impl LogDir {
     pub fn fail(&self, what: &str, error: &io::Error) {
         let message = format!("{}: {what}: {error}", self.path.display());
         tracing::error!(
-            "log directory {message}. It is offline from now on: nothing in it is served or acknowledged. \
-             Mend the disk, then start the broker again"
+            "log directory {message}. It is offline from now on: nothing in it is served or acknowledged. {}, \
+             then start the broker again",
+            advice(error.kind())
         );
         self.went_offline(message);
+    }
+
+    /// Whether the directory is still the one that was opened. What is opened by its name may lie elsewhere else, where
+    /// nobody finds it once the disk is back in its place.
+    pub async fn check_place(&self) -> io::Result<()> {
+        self.space().await.map(drop)
+    }
+
+    async fn space(&self) -> io::Result<Space> {
+        let space = self.disk.space(&self.path).await?;
+        match space.place == self.place {
+            true => Ok(space),
+            false => Err(io::Error::new(io::ErrorKind::NotFound, "another folder is in its place")),
+        }
     }
 
     /// Notes that the directory has failed, on this core or another.
@@ -106,9 +124,18 @@ impl LogDir {
     }
 
     /// Looks at the free space, and gives it: below `reserve`, no more records are taken until there is room again.
-    /// With `tell`, the operator hears of the change.
+    /// With `tell`, the operator hears of the change, and the directory fails if it is not there any more.
     pub async fn look_at_space(&self, reserve: u64, tell: bool) -> u64 {
-        let Ok(Space { free, .. }) = self.disk.space(&self.path).await else { return u64::MAX };
+        let free = match self.space().await {
+            Ok(space) => space.free,
+            Err(error) => {
+                let is_away = matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory);
+                if is_away && tell && !self.has_failed() {
+                    self.fail("it is not there any more", &error);
+                }
+                return u64::MAX;
+            }
+        };
         let full = free < reserve;
         if full != self.full.replace(full) && tell {
             let dir = self.path.display();
@@ -123,6 +150,21 @@ impl LogDir {
             }
         }
         free
+    }
+}
+
+/// What an operator does about an error.
+fn advice(kind: io::ErrorKind) -> &'static str {
+    match kind {
+        io::ErrorKind::StorageFull => "Make room on the disk",
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => {
+            "Mount its disk again, or put the folder back in its place"
+        }
+        io::ErrorKind::ReadOnlyFilesystem => {
+            "The file system cannot be written any more, as the kernel has it when it found errors (dmesg tells them): \
+             check it (fsck)"
+        }
+        _ => "Look what the kernel says of the disk (dmesg), mend or replace it",
     }
 }
 

@@ -153,6 +153,13 @@ impl Shard {
             Ok(()) => return tracing::info!("{name}: it lies in {to} from now on"),
             Err(Stays::Cancelled) => {}
             Err(Stays::From(error)) if replica.is_missed(&error) => {}
+            // What cannot be read takes nothing away that can.
+            Err(Stays::From(error)) if !mover.counts => {
+                tracing::error!(
+                    "{name}: it stays in {from}, for it could not be copied to {to}: {error}. Look what the kernel says of \
+                     the disk (dmesg)"
+                );
+            }
             Err(Stays::From(error)) => {
                 self.fail(&replica.volume, &format!("{name}: it could not be copied to {to}"), &error);
             }

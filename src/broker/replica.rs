@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::PathBuf;
 use std::rc::Rc;
+use std::time::Duration;
 
 use super::lifecycle::PartitionSpec;
 use super::log_dir::LogDir;
@@ -18,6 +19,9 @@ use crate::partition::Partition;
 use crate::reactor::sync::{Bell, Semaphore};
 use crate::reactor::{File, Nanos};
 use crate::wire::error::ErrorCode;
+
+/// After how long the operator hears again that a segment cannot be read.
+const TELL_AGAIN: Duration = Duration::from_secs(60);
 
 /// One partition on its core. The shard holds it until it is deleted or the node ends.
 pub struct Replica {
@@ -52,6 +56,8 @@ pub struct Replica {
     pub files: Exchange,
     /// Where files were found not to hold what was written: segments and positions.
     pub rot: RefCell<BTreeSet<(i64, u64)>>,
+    /// The segment of which the operator was told last that it cannot be read, and when.
+    pub told_unread: Cell<Option<(Option<i64>, Nanos)>>,
 }
 
 /// Tells who reads finished segments when others have taken their place: files and what is known of them do not
@@ -165,6 +171,32 @@ impl Replica {
     /// The log directory that its folder is in.
     pub fn log_dir(&self) -> &LogDir {
         &self.volume.log_dir
+    }
+
+    /// Tells the operator, once in a while, that a segment cannot be read, or something in the folder.
+    pub fn tell_unread(&self, segment: Option<i64>, error: &std::io::Error, now: Nanos) {
+        let told = self.told_unread.get();
+        if self.is_missed(error) || told.is_some_and(|(of, at)| of == segment && now.since(at) < TELL_AGAIN) {
+            return;
+        }
+        self.told_unread.set(Some((segment, now)));
+        let behind = segment.and_then(|base| {
+            self.online(|online| online.partition.log.segments().map(|s| s.base_offset).find(|b| *b > base))?
+        });
+        let which =
+            segment.map_or("a file".into(), |base| format!("the segment that begins at offset {base}"));
+        let way_on = behind.map_or(String::new(), |end| {
+            let (topic, partition) = (&self.topic, self.id.partition);
+            format!(
+                ". If it cannot be brought back, consumers go on behind it once the log begins there: ottla records \
+                 delete {topic} -p {partition} --before {end}"
+            )
+        });
+        tracing::error!(
+            "{}: {which} cannot be read: {error}. Who asks for its records gets KAFKA_STORAGE_ERROR; all else of the \
+             partition is served. Look what the kernel says of the disk (dmesg){way_on}",
+            self.name()
+        );
     }
 
     /// Its name as a person says it.

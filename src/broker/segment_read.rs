@@ -153,11 +153,19 @@ impl Shard {
         Ok(FileScan { shard: self, files, file: self.segment_file(replica, files.base).await?, extent })
     }
 
-    /// What a read that failed is answered. The log tells it.
-    pub(super) fn read_failed(&self, replica: &Replica, what: &str, error: &ReadError) -> ErrorCode {
-        let ReadError::Rot(base, rot) = error else {
-            tracing::error!("{}: {what} failed: {error}", replica.name());
-            return ErrorCode::KAFKA_STORAGE_ERROR;
+    /// What a read that failed is answered, of this segment where it was of one. The log tells it.
+    pub(super) fn read_failed(
+        &self,
+        replica: &Replica,
+        segment: Option<i64>,
+        error: &ReadError,
+    ) -> ErrorCode {
+        let (base, rot) = match error {
+            ReadError::Rot(base, rot) => (base, rot),
+            ReadError::Io(error) => {
+                replica.tell_unread(segment, error, self.reactor.now());
+                return ErrorCode::KAFKA_STORAGE_ERROR;
+            }
         };
         if replica.note_rot(*base, rot.position) {
             let path = segment::file(&replica.dir, *base, Kind::Log);

@@ -182,7 +182,12 @@ impl Shard {
             match replica.online(|online| online.partition.log.expired(now_ms)) {
                 None => return Ok(()),
                 Some(Ok(expired)) => break expired,
-                Some(Err(base)) => drop(self.max_timestamp(replica, base).await?),
+                Some(Err(base)) => {
+                    if let Err(error) = self.max_timestamp(replica, base).await {
+                        replica.tell_unread(Some(base), &error, self.reactor.now());
+                        return Ok(());
+                    }
+                }
             }
         };
         if expired.is_empty() {
@@ -249,6 +254,7 @@ impl Shard {
         let log_dir = replica.log_dir();
         let file = log_dir.disk.open(&segment::file(&replica.dir, base, Kind::Log), true).await?;
         log_dir.disk.sync_dir(&replica.dir).await?;
+        log_dir.check_place().await?;
         let shares = log_dir.shares_flush();
         replica.online(|online| {
             let growth = Growth::new(shares, 0, online.partition.log.config().segment_bytes);

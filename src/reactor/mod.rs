@@ -343,6 +343,8 @@ pub struct Space {
     pub free: u64,
     /// All of its bytes.
     pub total: u64,
+    /// What was asked about, by its device and its number there: another mount in its place is another one.
+    pub place: (u64, u64),
 }
 
 /// Directories and whole small files. Every call may block on the real side, and is run beside the core.

@@ -5,8 +5,11 @@
 //! it: so a flush that is sent while a write is under way promises nothing for that write. A power cut keeps
 //! everything that was flushed, and of the rest whatever a seed chooses: whole writes or sectors, in any order, each
 //! sector as any of the versions that were written since the last flush.
+//!
+//! It fails, too, where it is told to: see [`Fault`].
 
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
@@ -75,6 +78,21 @@ pub struct Write {
     pub data: Arc<[u8]>,
 }
 
+/// What the disk refuses to do, with an I/O error.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Fault {
+    #[default]
+    None,
+    /// All writes but so many first.
+    Writes(u64),
+    /// One flush, after so many others. What it covered is in the cache no longer, and never reaches the disk.
+    OneFlush(u64),
+    /// Reads of any of these bytes.
+    Reads(Vec<Range<u64>>),
+    /// Everything.
+    All,
+}
+
 /// The disk.
 pub struct Disk {
     state: Mutex<State>,
@@ -94,6 +112,9 @@ struct State {
     finished: u64,
     flushed: u64,
     counts: Counts,
+    fault: Fault,
+    /// How often it refused since the fault began.
+    refused: u64,
 }
 
 /// What a disk was asked to do.
@@ -117,6 +138,8 @@ impl Disk {
             finished: 0,
             flushed: 0,
             counts: Counts::default(),
+            fault: Fault::None,
+            refused: 0,
         };
         Disk { state: Mutex::new(state) }
     }
@@ -125,8 +148,29 @@ impl Disk {
         self.state.lock().unwrap().current.size()
     }
 
-    pub fn read(&self, from: u64, into: &mut [u8]) {
-        self.state.lock().unwrap().current.read(from, into);
+    /// From now on this fails.
+    pub fn fail(&self, fault: Fault) {
+        let mut state = self.state.lock().unwrap();
+        (state.fault, state.refused) = (fault, 0);
+    }
+
+    /// How often it refused something since it was last told what fails.
+    pub fn refused(&self) -> u64 {
+        self.state.lock().unwrap().refused
+    }
+
+    /// Reads, or refuses to.
+    pub fn read(&self, from: u64, into: &mut [u8]) -> Result<(), Refused> {
+        let mut state = self.state.lock().unwrap();
+        let to = from + into.len() as u64;
+        let refuses = match &state.fault {
+            Fault::All => true,
+            Fault::Reads(ranges) => ranges.iter().any(|range| range.start < to && range.end > from),
+            _ => false,
+        };
+        state.answer(refuses)?;
+        state.current.read(from, into);
+        Ok(())
     }
 
     /// What it holds, for a reader.
@@ -135,13 +179,22 @@ impl Disk {
     }
 
     /// A write arrives; gives its number.
-    pub fn begin_write(&self, at: u64, data: &[u8]) -> u64 {
+    pub fn begin_write(&self, at: u64, data: &[u8]) -> Result<u64, Refused> {
         let mut state = self.state.lock().unwrap();
+        let refuses = match &mut state.fault {
+            Fault::All | Fault::Writes(0) => true,
+            Fault::Writes(left) => {
+                *left -= 1;
+                false
+            }
+            _ => false,
+        };
+        state.answer(refuses)?;
         state.begun += 1;
         let number = state.begun;
         state.under_way.push((number, Write { at, data: data.into() }));
         state.counts.writes += 1;
-        number
+        Ok(number)
     }
 
     /// A write has finished: it can be read, and the next flush covers it.
@@ -163,13 +216,25 @@ impl Disk {
     }
 
     /// A flush has finished.
-    pub fn finish_flush(&self, covers: u64) {
+    pub fn finish_flush(&self, covers: u64) -> Result<(), Refused> {
         let state = &mut *self.state.lock().unwrap();
+        let refuses = match &mut state.fault {
+            Fault::All => true,
+            Fault::OneFlush(0) => std::mem::take(&mut state.fault) != Fault::None,
+            Fault::OneFlush(left) => {
+                *left -= 1;
+                false
+            }
+            _ => false,
+        };
         while state.flushed < covers {
             let write = state.cached.pop_front().expect("it was finished");
-            state.durable.write(write.at, &write.data);
+            if !refuses {
+                state.durable.write(write.at, &write.data);
+            }
             state.flushed += 1;
         }
+        state.answer(refuses)
     }
 
     /// Whether there is something that a power cut may take.
@@ -189,6 +254,17 @@ impl Disk {
 
     pub fn counts(&self) -> Counts {
         self.state.lock().unwrap().counts
+    }
+}
+
+/// The disk answers with an I/O error.
+#[derive(Debug)]
+pub struct Refused;
+
+impl State {
+    fn answer(&mut self, refuses: bool) -> Result<(), Refused> {
+        self.refused += u64::from(refuses);
+        if refuses { Err(Refused) } else { Ok(()) }
     }
 }
 

@@ -15,7 +15,7 @@ use fuser::{
     ReplyOpen, ReplyWrite, Request, WriteFlags,
 };
 
-use super::disk::Disk;
+use super::disk::{Disk, Refused};
 use crate::load::Chance;
 
 /// The name of the file.
@@ -77,10 +77,10 @@ impl Queue {
                         disk.finish_write(number);
                         reply.written(len);
                     }
-                    Job::Flush { covers, reply } => {
-                        disk.finish_flush(covers);
-                        reply.ok();
-                    }
+                    Job::Flush { covers, reply } => match disk.finish_flush(covers) {
+                        Ok(()) => reply.ok(),
+                        Err(Refused) => reply.error(Errno::EIO),
+                    },
                 }
             }
         }
@@ -154,8 +154,10 @@ impl Filesystem for File {
     ) {
         let left = self.disk.size().saturating_sub(offset);
         let mut data = vec![0; (size as usize).min(left as usize)];
-        self.disk.read(offset, &mut data);
-        reply.data(&data);
+        match self.disk.read(offset, &mut data) {
+            Ok(()) => reply.data(&data),
+            Err(Refused) => reply.error(Errno::EIO),
+        }
     }
 
     fn write(
@@ -173,8 +175,10 @@ impl Filesystem for File {
         if offset + data.len() as u64 > self.disk.size() {
             return reply.error(Errno::ENOSPC);
         }
-        let number = self.disk.begin_write(offset, data);
-        self.queue.add(Job::Write { number, len: data.len() as u32, reply });
+        match self.disk.begin_write(offset, data) {
+            Ok(number) => self.queue.add(Job::Write { number, len: data.len() as u32, reply }),
+            Err(Refused) => reply.error(Errno::EIO),
+        }
     }
 
     fn fsync(&self, _: &Request, _: INodeNo, _: FileHandle, _: bool, reply: ReplyEmpty) {

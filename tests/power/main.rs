@@ -1,4 +1,4 @@
-//! Power cuts under a real broker on real file systems.
+//! Power cuts under a real broker on real file systems. (And disks that fail: see `failing.rs`.)
 //!
 //! A file system (ext4, XFS) lies on a loop device over a file that FUSE serves from memory. So the test sees every
 //! write and every flush that the kernel sends to the disk. A broker works on it, under load. At chosen moments the disk
@@ -46,6 +46,7 @@
 mod broker;
 mod check;
 mod disk;
+mod failing;
 mod fuse;
 mod mounted;
 mod work;
@@ -54,8 +55,8 @@ mod work;
 mod load;
 
 use std::collections::BTreeMap;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Mutex, MutexGuard};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -83,10 +84,16 @@ fn what_was_acknowledged_outlives_power_cuts_on_xfs() {
     power_cuts(Kind::Xfs);
 }
 
-fn power_cuts(kind: Kind) {
+/// One test at a time, where there is all that it takes.
+fn turn() -> MutexGuard<'static, ()> {
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
-    let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(|failed| failed.into_inner());
+    let turn = ONE_AT_A_TIME.lock().unwrap_or_else(|failed| failed.into_inner());
     mounted::demand();
+    turn
+}
+
+fn power_cuts(kind: Kind) {
+    let _turn = turn();
     let seed = setting("OTTLA_CUTS_SEED", std::process::id().into());
     let wanted = setting("OTTLA_CUTS", 10);
     println!("{kind:?}: OTTLA_CUTS_SEED={seed} chooses the same moments again");

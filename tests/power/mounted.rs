@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use fuser::BackgroundSession;
 
-use super::disk::{Disk, Image};
+use super::disk::{Disk, Fault, Image};
 use super::fuse;
 use crate::broker::{Folder, succeeded};
+use crate::load::Chance;
 
 /// Small, but large enough for XFS.
 const SIZE: u64 = 1 << 30;
@@ -50,6 +51,18 @@ impl Kind {
             Kind::Xfs => ("xfs", "nouuid"),
         };
         run("mount", &["-t", name, "-o", options, device, point]);
+    }
+
+    /// Mends what a disk that failed has left. (Not what a power cut has: see [`Mounted::check`].)
+    fn repair(self, device: &str) {
+        let (command, arguments): (_, &[&str]) = match self {
+            Kind::Ext4 => ("fsck.ext4", &["-f", "-y", device]),
+            // It reads its journal when it is mounted, and this looks at it as it is.
+            Kind::Xfs => ("xfs_repair", &["-n", device]),
+        };
+        let output = bounded(command, arguments).output().expect("timeout is there");
+        // 1: there was something, and it is mended.
+        assert!(output.status.code().is_some_and(|code| code <= 1), "{command}: {output:?}");
     }
 
     /// Whether the file system is sound. (It must be: a file system lives with what a power cut does. Else this disk
@@ -121,6 +134,32 @@ impl Mounted {
     /// Where it is mounted.
     pub fn point(&self) -> PathBuf {
         self.folder.0.join("mount")
+    }
+
+    /// Takes the file system away from all that use it.
+    pub fn tear_off(&mut self) {
+        run("umount", &["-l", text(&self.point())]);
+        self.is_mounted = false;
+    }
+
+    /// What is there once the disk has failed, nobody uses it any more, and it was mended. What was not flushed, a power
+    /// cut may take.
+    pub fn mended(self, chance: &mut Chance) -> Mounted {
+        self.disk.fail(Fault::None);
+        let kind = self.kind;
+        let image = if chance.below(2) == 0 {
+            let (frozen, _) = self.disk.freeze();
+            frozen.cut(kind.sector(), chance).0
+        } else {
+            let mut left = self;
+            left.unmount();
+            left.disk.image()
+        };
+        let mut mounted = Mounted::attach(kind, image);
+        kind.repair(mounted.device());
+        kind.mount(mounted.device(), text(&mounted.point()));
+        mounted.is_mounted = true;
+        mounted
     }
 
     /// Unmounts it, and looks whether it is sound.

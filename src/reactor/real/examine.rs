@@ -59,9 +59,11 @@ pub(super) fn examine(dir: &Path) -> io::Result<DiskReport> {
 
 /// The room of the file system that holds `path`.
 pub(super) fn space(path: &Path) -> io::Result<Space> {
-    let stat = statfs(path)?;
+    let file = fs::File::open(path)?;
+    let (stat, of) = (statfs(&file)?, file.metadata()?);
     let bytes = |blocks: u64| blocks.saturating_mul(stat.f_frsize.max(1) as u64);
-    Ok(Space { free: bytes(stat.f_bavail), total: bytes(stat.f_blocks) })
+    let place = (of.st_dev(), of.st_ino());
+    Ok(Space { free: bytes(stat.f_bavail), total: bytes(stat.f_blocks), place })
 }
 
 /// The alignment that direct I/O on this open file needs; none if it cannot be done.
@@ -79,8 +81,7 @@ pub(super) fn alignment(file: &fs::File) -> Option<usize> {
     (needed > 0).then_some(needed)
 }
 
-fn statfs(path: &Path) -> io::Result<libc::statfs> {
-    let file = fs::File::open(path)?;
+fn statfs(file: &fs::File) -> io::Result<libc::statfs> {
     // SAFETY: an all-zero statfs is valid, and the call fills it.
     unsafe {
         let mut stat: libc::statfs = std::mem::zeroed();
@@ -100,7 +101,7 @@ fn find(dir: &Path) -> io::Result<Found> {
     let fact = |name: &str| queue.as_ref().and_then(|q| fs::read_to_string(q.join(name)).ok());
     let (direct, alignment) = try_direct(dir)?;
     Ok(Found {
-        magic: statfs(dir)?.f_type,
+        magic: statfs(&fs::File::open(dir)?)?.f_type,
         device,
         mount,
         journal: block_device.as_deref().map_or(Journal::Unknown, journal_of),

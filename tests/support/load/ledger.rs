@@ -191,6 +191,13 @@ impl Ledger {
         ACKNOWLEDGED.load(Relaxed)
     }
 
+    /// How many records of a topic were acknowledged.
+    pub fn acknowledged_in(&self, topic: usize) -> usize {
+        let is_it = |sent: &&Sent| sent.place.topic == topic && sent.acknowledged.is_some();
+        let journals = self.journals.lock().unwrap();
+        journals.iter().map(|journal| journal.sent.lock().unwrap().all.iter().filter(is_it).count()).sum()
+    }
+
     /// How many records each producer has sent.
     pub fn counts(&self) -> Vec<usize> {
         self.journals.lock().unwrap().iter().map(|journal| journal.sent.lock().unwrap().all.len()).collect()

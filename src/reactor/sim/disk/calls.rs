@@ -23,7 +23,7 @@ pub(in crate::reactor::sim) enum Call {
     RemoveDirs(PathBuf),
     Read(PathBuf),
     Replace(Replace),
-    Space,
+    Space(PathBuf),
     Open { path: PathBuf, create: bool },
 }
 
@@ -90,8 +90,10 @@ impl DiskState {
     pub(super) fn run_call(&mut self, call: Call) -> (&'static str, io::Result<Reply>) {
         match call {
             Call::Examine(path) => ("examine", self.tree.find(&path, false).map(|_| self.examine())),
-            Call::Space => {
-                let space = Space { free: self.free(), total: self.options.capacity };
+            Call::Space(path) => {
+                let number = self.tree.find(&path, false).map_or(0, |id| id.into());
+                let place = (self.device, number);
+                let space = Space { free: self.free(), total: self.options.capacity, place };
                 ("free", Ok(Reply::Space(space)))
             }
             Call::Lock(path) => ("lock", self.lock(&path)),

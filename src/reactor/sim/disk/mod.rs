@@ -174,7 +174,7 @@ impl Disk {
 
     /// Free bytes, and all.
     pub async fn space(&self, path: &Path) -> io::Result<Space> {
-        match self.call("statfs", path, Call::Space).await? {
+        match self.call("statfs", path, Call::Space(path.to_owned())).await? {
             Reply::Space(space) => Ok(space),
             _ => unreachable!("statfs gives bytes"),
         }
