@@ -89,6 +89,7 @@ fn turn() -> MutexGuard<'static, ()> {
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
     let turn = ONE_AT_A_TIME.lock().unwrap_or_else(|failed| failed.into_inner());
     mounted::demand();
+    load::begin();
     turn
 }
 

@@ -269,7 +269,7 @@ fn a_move_that_power_cuts_short_anywhere_loses_nothing() {
         serve(&run);
         on(&run, produce_to_all(run.clone()));
         on(&run, move_all(run.clone(), run.dirs[2].clone()));
-        run.world.run_for(Duration::from_micros(1 + 250 * step));
+        run.world.run_for(Duration::from_micros(1 + 250 * step + 20 * step * step));
         run.world.crash(run.node, CrashKind::Power);
         serve(&run);
         let after = on(&run, produce_to_all(run.clone()));

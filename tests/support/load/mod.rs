@@ -18,6 +18,11 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 /// Whether the test has failed, and nobody has to wait for anything any more.
 static FAILED: AtomicBool = AtomicBool::new(false);
 
+/// Another test begins.
+pub fn begin() {
+    FAILED.store(false, Relaxed);
+}
+
 /// Waits no longer once the test has failed, or for too long.
 pub fn wait_on(until: Instant, what: impl FnOnce() -> String) {
     assert!(!FAILED.load(Relaxed), "the test has failed elsewhere");

@@ -36,7 +36,7 @@ impl ProducerContext for Acknowledge {
         match result {
             Ok(message) => self.0.acknowledge(number, message.partition(), message.offset()),
             // What the producer of a test that has failed lets go of.
-            Err((error, _)) if is_purged(error) => {}
+            Err((error, _)) if is_purged(error) || std::thread::panicking() => {}
             Err((error, message)) => {
                 let (topic, partition) = (message.topic(), message.partition());
                 panic!("record {number} of producer {} for {topic}-{partition}: {error}", self.0.number)
