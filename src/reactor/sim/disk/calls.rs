@@ -91,7 +91,7 @@ impl DiskState {
         match call {
             Call::Examine(path) => ("examine", self.tree.find(&path, false).map(|_| self.examine())),
             Call::Space(path) => {
-                let number = self.tree.find(&path, false).map_or(0, |id| id.into());
+                let number = self.tree.find(&path, false).unwrap_or(0);
                 let place = (self.device, number);
                 let space = Space { free: self.free(), total: self.options.capacity, place };
                 ("free", Ok(Reply::Space(space)))
