@@ -105,7 +105,8 @@ impl<'a> Rebuild<'a> {
     pub fn take(&mut self, header: &BatchHeader) {
         if header.base_offset >= self.next {
             self.producers.append(header, self.now_ms);
-            self.next = header.base_offset + i64::from(header.last_offset_delta) + 1;
+            // Where the log was not scanned, it may have rotted.
+            self.next = header.base_offset.saturating_add(i64::from(header.last_offset_delta) + 1);
         }
     }
 

@@ -10,7 +10,7 @@
 //! valid checksum and just the offset that will be next some day: after another crash it would stand up again.
 
 use super::index::SegmentIndex;
-use super::segment::BatchPlace;
+use super::segment::{BatchPlace, OFFSET_MAX};
 use crate::wire::batch::{Batch, BatchError, BatchHeader, HEADER};
 
 /// Why a scan ended where it did.
@@ -165,7 +165,12 @@ impl Scan {
                 false => End::Contradicted(why),
             });
         }
-        let ends_at = header.base_offset + i64::from(header.last_offset_delta);
+        let ends_at = header.base_offset.saturating_add(header.last_offset_delta.into());
+        if ends_at > OFFSET_MAX {
+            return Err(End::Contradicted(format!(
+                "offset {ends_at} is larger than any that a log comes to"
+            )));
+        }
         if let Some(wanted) = self.first_ends_at.take()
             && wanted != ends_at
         {
@@ -293,6 +298,15 @@ mod tests {
         assert_eq!(end(scan(), &log(&[5, 6, 9])), (10, true));
         assert_eq!(end(scan(), &log(&[5, 6, 5])), (7, false));
         assert_eq!(end(scan(), &log(&[4])), (5, false));
+    }
+
+    #[test]
+    fn no_offset_is_too_large_to_count_on() {
+        let scan = || Scan::new(5, -1, None, 4096);
+        for offset in [OFFSET_MAX + 1, i64::MAX - 1, i64::MAX] {
+            assert_eq!(end(scan(), &log(&[5, 6, offset])), (7, false));
+        }
+        assert_eq!(end(scan(), &log(&[5, 6, OFFSET_MAX])), (OFFSET_MAX + 1, true));
     }
 
     #[test]

@@ -71,12 +71,17 @@ pub fn file(dir: &Path, base_offset: i64, kind: Kind) -> PathBuf {
     dir.join(format!("{base_offset:020}.{}", kind.suffix()))
 }
 
+/// No log comes to offsets behind this one: with it, any offset of a segment can be told from its base offset, and one
+/// behind that.
+pub const OFFSET_MAX: i64 = i64::MAX - (1 << 33);
+
 /// Reads a segment file's name.
 pub fn parse_name(name: &str) -> Option<(i64, Kind)> {
     let (base, suffix) = name.split_once('.')?;
     let kind = Kind::ALL.into_iter().find(|kind| kind.suffix() == suffix)?;
     let digits = base.len() == 20 && base.bytes().all(|b| b.is_ascii_digit());
-    digits.then(|| base.parse().ok()).flatten().map(|base| (base, kind))
+    let base = digits.then(|| base.parse().ok()).flatten();
+    base.filter(|base| *base <= OFFSET_MAX).map(|base| (base, kind))
 }
 
 /// The folder of a partition within a log directory.
@@ -95,7 +100,10 @@ pub fn parse_partition_dir(name: &str) -> Option<(&str, i32)> {
 /// file system takes.
 pub fn renamed_dir(name: &str, topic_id: Uuid, why: &str) -> String {
     let suffix = format!(".{topic_id}-{why}");
-    let kept = name.len().min(NAME_MAX - suffix.len());
+    let mut kept = name.len().min(NAME_MAX - suffix.len());
+    while !name.is_char_boundary(kept) {
+        kept -= 1;
+    }
     format!("{}{suffix}", &name[..kept])
 }
 
@@ -115,6 +123,10 @@ mod tests {
         let longest = format!("{}-10000", "t".repeat(249));
         let renamed = renamed_dir(&longest, Uuid::ONE, "delete");
         assert!(renamed.len() == NAME_MAX && renamed.ends_with(&format!(".{}-delete", Uuid::ONE)));
+        for long in ["é".repeat(120), format!("e{}", "é".repeat(120))] {
+            let renamed = renamed_dir(&long, Uuid::ONE, "stray");
+            assert!(renamed.len() >= NAME_MAX - 1 && renamed.len() <= NAME_MAX, "{renamed}");
+        }
         assert_eq!(renamed_dir("a-1", Uuid::ONE, "stray"), format!("a-1.{}-stray", Uuid::ONE));
     }
 

@@ -40,7 +40,7 @@ pub struct ProducerBatch {
 impl ProducerBatch {
     /// The offset of its first record.
     pub fn base_offset(&self) -> i64 {
-        self.last_offset - i64::from(self.offset_delta)
+        self.last_offset.saturating_sub(self.offset_delta.into())
     }
 
     /// The sequence number of its first record. Numbers go on with 0 after the largest.
