@@ -420,7 +420,11 @@ impl<'a> Opener<'a> {
             disk.read(&segment::file(&self.request.dir, found.base_offset, Kind::Index)).await.ok()?;
         let times =
             disk.read(&segment::file(&self.request.dir, found.base_offset, Kind::TimeIndex)).await.ok()?;
-        SegmentIndex::from_files(&offsets, &times).filter(|index| index.last_position() < found.size)
+        let index = SegmentIndex::from_files(&offsets, &times)?;
+        let index = Some(index).filter(|index| index.last_position() < found.size)?;
+        // The unfinished block of the last segment is served from memory, where nobody looks at it again.
+        let block = found.size - found.size % BLOCK64;
+        Some(if is_last { index.up_to(block) } else { index })
     }
 
     /// Whether the log may end where the scan ended.

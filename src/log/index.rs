@@ -66,6 +66,12 @@ impl SegmentIndex {
         Some(SegmentIndex { offsets, times, bytes_since_entry: 0, max_timestamp })
     }
 
+    /// The same without the batches that begin behind a position.
+    pub fn up_to(mut self, position: u64) -> SegmentIndex {
+        self.offsets.retain(|entry| u64::from(entry.position) <= position);
+        self
+    }
+
     /// Where the last indexed batch begins.
     pub fn last_position(&self) -> u64 {
         self.offsets.last().map_or(0, |entry| u64::from(entry.position))

@@ -14,6 +14,7 @@ use super::{DIR, PATIENCE, Run, clients, log_start};
 use crate::broker::messages::PartitionId;
 use crate::broker::replica::{Replica, State};
 use crate::broker::shard::Shard;
+use crate::limits::BLOCK;
 use crate::log::index::SegmentIndex;
 use crate::log::marks::read_file;
 use crate::log::segment::{self, Kind};
@@ -308,8 +309,11 @@ impl Run {
         let (base, _, path, bytes) = logs[index];
         let resumes = || {
             let file = |kind| of_kind(kind).find(|(found, ..)| *found == base).map(|(.., bytes)| bytes);
-            let index = SegmentIndex::from_files(file(Kind::Index)?, file(Kind::TimeIndex)?)?;
-            Some(index.last_position())
+            let indexed = SegmentIndex::from_files(file(Kind::Index)?, file(Kind::TimeIndex)?)?;
+            // What is served from memory is read in any case.
+            let len = bytes.len() as u64;
+            let indexed = if index == last { indexed.up_to(len - len % BLOCK as u64) } else { indexed };
+            Some(indexed.last_position())
         };
         // After a crash the end of the last finished segment is read too.
         let read_from = match (index + 1).cmp(&first_read) {
