@@ -37,8 +37,14 @@ impl Rules<'_> {
         let horizon = batch.delete_horizon();
         let records = batch.open(DECOMPRESSED_MAX)?;
         let (mut kept, mut dropped, mut tombstones) = (Vec::new(), 0, false);
+        let mut next = batch.base_offset();
         for record in records.iter() {
             let record = record?;
+            // Where producers' batches are taken as they come, nobody has looked at this.
+            if !(next..=batch.last_offset()).contains(&record.offset) {
+                return Err(BatchError::Record("a record's offset does not follow, or is not the batch's"));
+            }
+            next = record.offset + 1;
             if self.stays(&record, horizon) {
                 tombstones |= record.offset < self.end && record.value.is_none();
                 kept.push(record);
@@ -176,6 +182,20 @@ mod tests {
         assert_eq!(apply(&marked, &last, 30, 5100, false), Kept::Whole);
         let Kept::Part(without) = apply(&marked, &last, 30, 5101, false) else { panic!() };
         assert_eq!(seen(&without), [(11, 1001, "b".into())]);
+    }
+
+    #[test]
+    fn a_batch_whose_records_are_not_where_it_says_is_refused() {
+        let bytes = batch(10, &[("a", Some("1")), ("b", Some("2")), ("c", Some("3"))], Compression::None);
+        let header = Batch::first(&bytes).unwrap().header();
+        let moved = |by: i64, last_offset_delta| {
+            let header = BatchHeader { base_offset: header.base_offset + by, last_offset_delta, ..header };
+            header.write(&bytes[crate::wire::batch::HEADER..])
+        };
+        let rules = Rules { last: &map(&[("a", 90)]), end: 99, now_ms: 0, delete_retention_ms: 0 };
+        let apply = |bytes: &[u8]| rules.apply(&Batch::first(bytes).unwrap(), false);
+        assert!(matches!(apply(&moved(5, 2)), Ok(Kept::Part(_))));
+        assert!(matches!(apply(&moved(0, 1)), Err(BatchError::Record(_))));
     }
 
     #[test]
