@@ -185,8 +185,14 @@ impl ControllerShell {
 
     /// Takes commands from here on.
     pub fn start(self: &Rc<Self>) {
-        let shell = self.clone();
-        self.shard.set_command_handler(Rc::new(move |command, responder| shell.add(command, responder)));
+        // The shell holds its shard, which must not hold the shell when the node is gone.
+        let shell = Rc::downgrade(self);
+        let add = move |command, responder| {
+            if let Some(shell) = shell.upgrade() {
+                shell.add(command, responder);
+            }
+        };
+        self.shard.set_command_handler(Rc::new(add));
         self.shard.reactor.spawn(Class::Coordination, self.clone().carry_out());
     }
 

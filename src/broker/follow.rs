@@ -37,8 +37,12 @@ impl Follower {
     /// For a core whose shard has no partitions yet.
     pub fn new(core: Rc<Core>, shard: Rc<Shard>) -> Follower {
         let image = RefCell::new(core.image());
-        let (caller, controller) = (core.caller.clone(), core.settings.controller_core);
-        let ask = move |command| caller.call(controller, ShardRequest::Command(command));
+        // The core leads back to its shard: neither must keep the other when the node is gone.
+        let (asking, controller) = (Rc::downgrade(&core), core.settings.controller_core);
+        let ask = move |command| {
+            let core = asking.upgrade().expect("a core lives as long as its shard works");
+            core.caller.call(controller, ShardRequest::Command(command))
+        };
         shard.set_controller(Rc::new(ask));
         Follower { core, shard, image }
     }
