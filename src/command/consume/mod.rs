@@ -18,7 +18,8 @@ use super::output::{Format, Style, reader_is_gone, stdout};
 use crate::wire::batch::{Batch, BatchError, batches};
 use crate::wire::error::ErrorCode;
 use fetcher::{Fetched, Fetchers};
-use start::{Bounds, Offset};
+use start::Bounds;
+pub use start::Offset;
 
 /// What `ottla consume` understands.
 #[derive(Args, Clone, Debug)]
