@@ -208,7 +208,6 @@ impl Opening {
         }
         let is_appended = life.append(&shard, batch(folder.kind, 99)).is_ok();
         drop(shard);
-        life.world.crash(life.node, CrashKind::Power);
         let life = life.reboot();
         let shard = life.start(folder.kind, false);
         if let Some(why) = refusal(&shard) {
@@ -247,12 +246,20 @@ impl Life {
     }
 
     fn reboot(self) -> Life {
+        self.lose_power();
         let reactor = self.world.boot(self.node, 1).remove(0);
         Life { reactor, ..self }
     }
 
     fn end(self) {
+        self.lose_power();
+    }
+
+    fn lose_power(&self) {
+        // It takes back what the others held, and must outlast them.
+        let pool = self.reactor.pool().clone();
         self.world.crash(self.node, CrashKind::Power);
+        drop(pool);
     }
 
     fn refused(self, why: String) -> Served {
