@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::{Existence, KnownTopic, Run};
 use crate::reactor::Class;
+use crate::reactor::sim::IoKind;
 use crate::sim::batches::{make_batch, read_batches};
 use crate::sim::client::Client;
 use crate::sim::known::Entry;
@@ -16,7 +17,7 @@ use crate::wire::schema::*;
 use crate::wire::uuid::Uuid;
 
 /// Versions of Produce: with names, and with ids.
-const PRODUCE: [i16; 3] = [9, 12, 13];
+pub(super) const PRODUCE: [i16; 3] = [9, 12, 13];
 /// Versions of Fetch: with names, and with ids.
 const FETCH: [i16; 3] = [11, 12, 16];
 
@@ -31,6 +32,18 @@ impl Run {
             let run = self.clone();
             self.clients.spawn(Class::Request, async move { drop(run.produce(life).await) });
         }
+        for producer in self.idempotent.borrow().iter().filter(|_| self.draw(4) > 0) {
+            let (run, producer) = (self.clone(), producer.clone());
+            self.clients.spawn(Class::Request, async move { drop(run.produce_once(life, producer).await) });
+        }
+        if self.draw(2) == 0 {
+            let run = self.clone();
+            self.clients.spawn(Class::Request, async move {
+                if let Ok(producer) = run.begin_producer(life).await {
+                    drop(run.produce_once(life, producer).await);
+                }
+            });
+        }
         for _ in 0..1 + self.draw(2) {
             let run = self.clone();
             self.clients.spawn(Class::Request, async move { drop(run.consume(life).await) });
@@ -40,24 +53,24 @@ impl Run {
     }
 
     /// Connects in this life; an error if it is over.
-    async fn connect(&self, life: u64) -> io::Result<Client> {
+    pub(super) async fn connect(&self, life: u64) -> io::Result<Client> {
         let client = Client::connect(&self.clients, self.address).await?;
         self.still(life).map(|()| client)
     }
 
     /// Clients end with the life that they were made in, at the latest when they would act again: what they do
     /// while the next start is looked at would be neither before nor after it.
-    fn still(&self, life: u64) -> io::Result<()> {
+    pub(super) fn still(&self, life: u64) -> io::Result<()> {
         if self.life.get() == life { Ok(()) } else { Err(io::ErrorKind::ConnectionAborted.into()) }
     }
 
-    async fn pause(&self, most: Duration) {
+    pub(super) async fn pause(&self, most: Duration) {
         let span = self.draw(most.as_micros() as u64);
         self.clients.sleep(Duration::from_micros(span)).await;
     }
 
     /// A topic that is there, once there is one.
-    async fn some_topic(&self, life: u64) -> io::Result<(String, KnownTopic)> {
+    pub(super) async fn some_topic(&self, life: u64) -> io::Result<(String, KnownTopic)> {
         loop {
             self.still(life)?;
             let there: Vec<_> = self.topics.borrow().iter().map(|(n, t)| (n.clone(), t.clone())).collect();
@@ -80,7 +93,7 @@ impl Run {
                 1 => self.delete_topic(&mut client, life).await?,
                 2 => self.create_partitions(&mut client, life).await?,
                 3 | 4 if self.dirs.len() > 1 => self.move_replica(&mut client, life).await?,
-                _ => self.ask_for_id(&mut client).await?,
+                _ => drop(self.ask_for_id(&mut client).await?),
             }
             self.pause(Duration::from_millis(if few { 4 } else { 60 })).await;
         }
@@ -126,6 +139,11 @@ impl Run {
         ];
         assert!(allowed.contains(&answer), "seed {}: {answer}", self.seed());
         self.report.borrow_mut().moves += u64::from(answer == ErrorCode::NONE);
+        // A disk fails amid it.
+        let is_calm = !self.dirs.iter().any(|dir| self.world.disk_at(self.node, dir).has_trouble());
+        if answer == ErrorCode::NONE && is_calm && self.draw(6) == 0 {
+            self.fail_some_disk(IoKind::Metadata, 60);
+        }
         Ok(())
     }
 
@@ -159,15 +177,17 @@ impl Run {
         Ok(())
     }
 
-    async fn ask_for_id(&self, client: &mut Client) -> io::Result<()> {
+    /// A producer id and its epoch, if the node gives one.
+    pub(super) async fn ask_for_id(&self, client: &mut Client) -> io::Result<Option<(i64, i16)>> {
         let request = InitProducerIdRequest { producer_id: -1, producer_epoch: -1, ..Default::default() };
         let response = client.ask(&request, 5).await?;
         if response.error_code == ErrorCode::NONE {
             let is_new = self.producer_ids.borrow_mut().insert(response.producer_id);
             assert!(is_new, "seed {}: the producer id {} was given twice", self.seed(), response.producer_id);
             self.report.borrow_mut().producer_ids += 1;
+            return Ok(Some((response.producer_id, response.producer_epoch)));
         }
-        Ok(())
+        Ok(None)
     }
 
     async fn produce(self: Rc<Run>, life: u64) -> io::Result<()> {

@@ -8,11 +8,13 @@
 //!
 //! - a topic whose creation was acknowledged is there, with its partitions; one whose deletion was, is not;
 //! - no producer id was given twice;
+//! - what an idempotent producer sent is there once, without a gap;
 //! - of each partition, what [`Known`] checks.
 
 mod clients;
 #[cfg(test)]
 mod disks;
+mod idempotent;
 mod look;
 
 use std::cell::{Cell, RefCell};
@@ -48,6 +50,8 @@ pub struct Report {
     pub topics_deleted: u64,
     /// Replicas that were told to go to another log directory.
     pub moves: u64,
+    /// Batches of idempotent producers that were acknowledged once more.
+    pub repeated: u64,
     /// Producer ids that were given.
     pub producer_ids: u64,
     /// Deaths of the node by power loss.
@@ -72,6 +76,7 @@ impl Report {
         self.topics_created += other.topics_created;
         self.topics_deleted += other.topics_deleted;
         self.moves += other.moves;
+        self.repeated += other.repeated;
         self.producer_ids += other.producer_ids;
         self.power_losses += other.power_losses;
         self.kills += other.kills;
@@ -123,6 +128,7 @@ struct Run {
     known: RefCell<BTreeMap<(String, i32), Known>>,
     producer_ids: RefCell<BTreeSet<i64>>,
     next_producer: Cell<u32>,
+    idempotent: RefCell<Vec<idempotent::Shared>>,
     /// Which life this is; clients of an earlier one have nothing to tell.
     life: Cell<u64>,
     report: RefCell<Report>,
@@ -162,6 +168,7 @@ fn begin(seed: u64, lines: usize) -> Rc<Run> {
         known: RefCell::default(),
         producer_ids: RefCell::default(),
         next_producer: Cell::new(0),
+        idempotent: RefCell::default(),
         life: Cell::new(0),
         report: RefCell::default(),
     })
@@ -198,9 +205,8 @@ impl Run {
         let status = self.serve_and_check();
         self.work();
         if self.draw(8) == 0 {
-            let kind = *self.rng.borrow_mut().pick(&[IoKind::Write, IoKind::Flush]);
-            let dir = self.rng.borrow_mut().pick(&self.dirs).clone();
-            self.world.disk_at(self.node, &dir).fail_nth(kind, 1 + self.draw(40));
+            let kind = *self.rng.borrow_mut().pick(&[IoKind::Write, IoKind::Flush, IoKind::Metadata]);
+            self.fail_some_disk(kind, 40);
         }
         let span = match self.draw(3) {
             0 => self.draw(30_000),
@@ -211,6 +217,12 @@ impl Run {
             self.stop(&status);
         }
         self.die(&status);
+    }
+
+    /// One of the next operations of this kind fails on one of the disks.
+    fn fail_some_disk(&self, kind: IoKind, within: u64) {
+        let dir = self.rng.borrow_mut().pick(&self.dirs).clone();
+        self.world.disk_at(self.node, &dir).fail_nth(kind, 1 + self.draw(within));
     }
 
     fn start(&self) -> Arc<Mutex<Status>> {
