@@ -92,7 +92,7 @@ impl Run {
                 0 => self.create_topic(&mut client).await?,
                 1 => self.delete_topic(&mut client, life).await?,
                 2 => self.create_partitions(&mut client, life).await?,
-                3 | 4 if self.dirs.len() > 1 => self.move_replica(&mut client, life).await?,
+                3..=5 if self.dirs.len() > 1 => self.move_replica(&mut client, life).await?,
                 _ => drop(self.ask_for_id(&mut client).await?),
             }
             self.pause(Duration::from_millis(if few { 4 } else { 60 })).await;
@@ -141,7 +141,7 @@ impl Run {
         self.report.borrow_mut().moves += u64::from(answer == ErrorCode::NONE);
         // A disk fails amid it.
         let is_calm = !self.dirs.iter().any(|dir| self.world.disk_at(self.node, dir).has_trouble());
-        if answer == ErrorCode::NONE && is_calm && self.draw(6) == 0 {
+        if answer == ErrorCode::NONE && is_calm && self.draw(2) == 0 {
             self.fail_some_disk(IoKind::Metadata, 60);
         }
         Ok(())
