@@ -93,6 +93,11 @@ impl Run {
             };
             let response = client.ask(&request, 16).await?;
             let data = &response.responses[0].partitions[0];
+            // It is just arriving in another log directory.
+            if data.error_code == ErrorCode::NOT_LEADER_OR_FOLLOWER {
+                self.clients.sleep(AGAIN).await;
+                continue;
+            }
             assert_eq!(
                 data.error_code,
                 ErrorCode::NONE,
