@@ -11,9 +11,12 @@ pub const CHUNK_MIN: usize = 4 << 10;
 pub const CHUNK_MAX: usize = 1 << 20;
 /// The tail chunk of a busy partition.
 pub const CHUNK_BUSY: usize = 512 << 10;
+/// The tail chunk of a partition holds what it gets in so many milliseconds: a core's partitions hold no more open
+/// together than what the core gets in that time, and a block each.
+pub const CHUNK_SPAN_MS: u64 = 50;
 
 /// Bytes of a core's tails that are kept in memory at first, whether somebody reads them or not.
-pub const TAIL_MEMORY: usize = 128 << 20;
+pub const TAIL_MEMORY: usize = 16 << 20;
 /// Bytes of what was read from files that a core keeps at first.
 pub const READ_MEMORY: usize = 64 << 20;
 

@@ -77,6 +77,7 @@ impl Shard {
             state: RefCell::new(State::Opening(queue)),
             moving: RefCell::new(None),
             move_turn: Semaphore::new(1),
+            index_turn: Semaphore::new(1),
             start_turn: Semaphore::new(1),
             start_written: Cell::new(0),
             gone: Cell::new(false),
@@ -196,6 +197,8 @@ impl Shard {
             rate: RateMeter::default(),
             upkeep: false,
             snapshot: opened.snapshot,
+            opened_as_closed: opened.as_closed,
+            left_index: opened.left_index,
             cleaning: false,
             check_retention: true,
         };

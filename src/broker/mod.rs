@@ -4,6 +4,7 @@ pub mod api;
 pub mod boot;
 pub mod call;
 pub mod cleaner;
+pub mod close;
 pub mod connection;
 pub mod controller;
 pub mod core;

@@ -63,6 +63,10 @@ pub struct Opened {
     pub producers: Producers,
     /// The offset of the newest snapshot of them, 0 for none.
     pub snapshot: i64,
+    /// Whether it was found as a clean stop leaves it, and nothing was changed in its folder.
+    pub as_closed: bool,
+    /// The segment of which indexes are there though it may be appended to.
+    pub left_index: Option<i64>,
 }
 
 /// Why a partition does not open.
@@ -118,6 +122,8 @@ struct Scanned {
     end: End,
     /// Whether a clean stop has left it: then nothing lies behind its last batch.
     closed: bool,
+    /// Whether its indexes are there.
+    indexed: bool,
 }
 
 impl<'a> Opener<'a> {
@@ -167,10 +173,18 @@ impl<'a> Opener<'a> {
         let bases = found[..first_to_scan].iter().map(|found| found.base_offset);
         let bases = bases.chain(scanned.iter().map(|scanned| scanned.scan.base_offset())).collect();
         rebuild.tidy(next_offset, &bases).await?;
-        let tail = self.erase_beyond(newest, beyond).await?;
-        for scanned in &scanned {
-            self.make_durable(scanned).await?;
-        }
+        let as_closed = scanned.len() == 1 && beyond.is_empty() && self.is_as_closed(newest);
+        let left_index = newest.indexed.then_some(newest.scan.base_offset()).filter(|_| as_closed);
+        let tail = if as_closed {
+            let end = newest.scan.position();
+            Tail::new(end, self.last_block(&newest.file, end).await?)
+        } else {
+            let tail = self.erase_beyond(newest, beyond).await?;
+            for scanned in &scanned {
+                self.make_durable(scanned).await?;
+            }
+            tail
+        };
         let (producers, snapshot) = rebuild.finish(next_offset).await?;
 
         let epochs = join_epochs(epochs, &scanned);
@@ -193,7 +207,7 @@ impl<'a> Opener<'a> {
         }
         let mut log = Log::new(segments, start, next_offset, epochs, self.request.config.clone());
         log.cleaned_up_to(cleaned);
-        Ok(Opened { log, files, scanned: bytes, producers, snapshot })
+        Ok(Opened { log, files, scanned: bytes, producers, snapshot, as_closed, left_index })
     }
 
     /// Does what is left of a compaction. Says how far the log was cleaned.
@@ -277,7 +291,7 @@ impl<'a> Opener<'a> {
         let log = Log::new(vec![active], 0, 0, Epochs::default(), config);
         let producers = Producers::new(self.request.room.clone());
         let files = [(0, SegmentFile { file, growth })].into();
-        Ok(Opened { log, files, scanned: 0, producers, snapshot: 0 })
+        Ok(Opened { log, files, scanned: 0, producers, snapshot: 0, as_closed: false, left_index: None })
     }
 
     async fn read_start(&self) -> Result<(i64, i64), OpenError> {
@@ -373,7 +387,7 @@ impl<'a> Opener<'a> {
             let mut scan = Scan::resume(found.base_offset, index, mark, interval);
             let end = self.feed(&mut scan, &file, found.size, rebuild).await?;
             if scan.position() == found.size {
-                return Ok(Scanned { file, scan, size: found.size, end, closed });
+                return Ok(Scanned { file, scan, size: found.size, end, closed, indexed: true });
             }
             // Perhaps it is the index that is damaged: all of the segment is read.
         }
@@ -382,7 +396,7 @@ impl<'a> Opener<'a> {
         let mark = self.request.mark.filter(|mark| *mark > self.cleaned.get());
         let mut scan = Scan::new(found.base_offset, epoch, mark, interval);
         let end = self.feed(&mut scan, &file, found.size, rebuild).await?;
-        Ok(Scanned { file, scan, size: found.size, end, closed })
+        Ok(Scanned { file, scan, size: found.size, end, closed, indexed: found.indexed })
     }
 
     async fn feed(
@@ -425,6 +439,16 @@ impl<'a> Opener<'a> {
         // The unfinished block of the last segment is served from memory, where nobody looks at it again.
         let block = found.size - found.size % BLOCK64;
         Some(if is_last { index.up_to(block) } else { index })
+    }
+
+    /// Whether the last segment is as a clean stop leaves it, so that nothing need be erased or made durable. Its
+    /// indexes must tell the truth or be missing.
+    fn is_as_closed(&self, newest: &Scanned) -> bool {
+        self.request.clean
+            && newest.end == End::Clean
+            && newest.scan.position() == newest.size
+            && newest.scan.doubtful().is_empty()
+            && (newest.closed || !newest.indexed)
     }
 
     /// Whether the log may end where the scan ended.

@@ -193,7 +193,8 @@ impl Shard {
         if partition.must_roll(&admitted, part.batch.len(), now_ms) {
             partition.roll(now_ms);
         }
-        let chunk = match partition.log.needs_chunk(part.batch.len()) {
+        let rate = online.rate.rate(self.reactor.now());
+        let chunk = match partition.log.needs_chunk(part.batch.len(), rate) {
             None => None,
             Some(size) => match chunk
                 .filter(|c| c.capacity() >= size)

@@ -116,9 +116,7 @@ impl Shard {
 
     /// Writes the newest snapshot of the producers up to an offset, if one was begun there.
     pub(super) async fn write_snapshot(&self, replica: &Replica, offset: i64) -> io::Result<()> {
-        self.bit_by_bit(replica, |producers| producers.go_on(PRODUCERS_TURN)).await;
-        let made = replica.online(|online| online.partition.producers.take_snapshot(offset));
-        let Some((offset, snapshot)) = made.flatten() else { return Ok(()) };
+        let Some((offset, snapshot)) = self.make_snapshot(replica, offset).await else { return Ok(()) };
         let path = segment::file(&replica.dir, offset, Kind::Snapshot);
         let written = replica.log_dir().disk.replace(&path, snapshot.clone()).await;
         replica.online(|online| match &written {
@@ -126,5 +124,11 @@ impl Shard {
             Err(_) => online.partition.producers.put_back(offset, snapshot),
         });
         written
+    }
+
+    /// The snapshot of the producers that was begun at this offset, and its offset.
+    pub(super) async fn make_snapshot(&self, replica: &Replica, offset: i64) -> Option<(i64, Vec<u8>)> {
+        self.bit_by_bit(replica, |producers| producers.go_on(PRODUCERS_TURN)).await;
+        replica.online(|online| online.partition.producers.take_snapshot(offset)).flatten()
     }
 }

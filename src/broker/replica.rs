@@ -43,6 +43,8 @@ pub struct Replica {
     pub move_turn: Semaphore,
     /// What it is at the moment. Never borrowed across an await.
     pub state: RefCell<State>,
+    /// Held by who writes or removes the indexes of a segment.
+    pub index_turn: Semaphore,
     /// Held by who moves the log's start.
     pub start_turn: Semaphore,
     /// From where on the log's start is on the disk, whatever becomes of its segments: retention's deletions are told
@@ -138,10 +140,21 @@ pub struct Online {
     pub upkeep: bool,
     /// The offset of the producers' newest snapshot on disk, 0 for none.
     pub snapshot: i64,
+    /// Whether it was opened as a clean stop had left it, and nothing was changed in its folder.
+    pub opened_as_closed: bool,
+    /// The segment of which a clean stop has left indexes, as long as they are there and it may be appended to.
+    pub left_index: Option<i64>,
     /// Whether it is being compacted: nobody else touches its finished segments then.
     pub cleaning: bool,
     /// Whether retention is to be looked at: at the start, and each `log.retention.check.interval.ms`.
     pub check_retention: bool,
+}
+
+impl Online {
+    /// Whether its folder is as the last clean stop left it, and is to be left so.
+    pub fn is_as_closed(&self) -> bool {
+        self.opened_as_closed && !self.partition.log.has_changed()
+    }
 }
 
 /// An open segment.

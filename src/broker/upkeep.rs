@@ -8,11 +8,10 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::log_dir::LogDir;
-use super::messages::{LogEnd, LogEnds};
 use super::open::{EPOCHS, remove_if_there};
 use super::replica::{Replica, SegmentFile};
 use super::shard::Shard;
-use super::volume::{SharedVolume, UPKEEP_AT_ONCE, Volume};
+use super::volume::{SharedVolume, Volume};
 use crate::limits::{DISK_LOW, DISK_RESERVE, SPACE_LOOK_LOW};
 use crate::log::checkpoint;
 use crate::log::growth::{Growth, Step};
@@ -42,6 +41,7 @@ impl Shard {
         let mut checked = self.reactor.now();
         while !self.is_stopping() {
             self.reactor.sleep(EVERY).await;
+            self.reactor.pool().trim();
             let now = self.reactor.now();
             let check_retention = now.since(checked) >= self.retention_check.get();
             if check_retention {
@@ -128,7 +128,7 @@ impl Shard {
 
     /// Finishes a segment. With the first of several comes the snapshot of the producers at the end of the last: those
     /// between are not wanted any more. It comes first, for nothing but snapshots tells of deleted batches.
-    async fn finish_one(
+    pub(super) async fn finish_one(
         self: &Rc<Shard>,
         replica: &Rc<Replica>,
         base: i64,
@@ -147,26 +147,49 @@ impl Shard {
     async fn finish_segment(self: &Rc<Shard>, replica: &Rc<Replica>, base: i64) -> io::Result<()> {
         let growing =
             replica.online(|online| online.files.get(&base).is_some_and(|f| f.growth.is_under_way()));
-        let size = replica.online(|online| online.partition.log.segment(base).map(|s| s.size())).flatten();
         let indexes = replica.online(|online| online.partition.log.index_files(base)).flatten();
-        let (Some(false), Some(size), Some((offsets, times))) = (growing, size, indexes) else {
+        let (Some(false), Some((offsets, times))) = (growing, indexes) else {
             return Ok(());
         };
-        // One that was rolled by its age has no file before its first append.
-        if size == 0 && replica.online(|online| !online.files.contains_key(&base)) == Some(true) {
-            self.make_segment_file(replica, base).await?;
-        }
-        let file = self.segment_file(replica, base).await?;
-        file.truncate(size).await?;
-        file.flush().await?;
+        self.end_file(replica, base).await?;
+        self.segment_file(replica, base).await?.flush().await?;
         self.write_epochs(replica).await?;
+        let _turn = replica.index_turn.acquire(1).await;
         let disk = &replica.log_dir().disk;
         disk.replace(&segment::file(&replica.dir, base, Kind::TimeIndex), times).await?;
         disk.replace(&segment::file(&replica.dir, base, Kind::Index), offsets).await?;
         replica.online(|online| {
             online.partition.log.finished(base);
             online.files.remove(&base);
+            online.left_index.take_if(|left| *left == base);
         });
+        Ok(())
+    }
+
+    /// Gives a segment's file its true size. Not durable yet.
+    pub(super) async fn end_file(&self, replica: &Rc<Replica>, base: i64) -> io::Result<()> {
+        let size = replica.online(|online| online.partition.log.segment(base).map(|s| s.size())).flatten();
+        let Some(size) = size else { return Ok(()) };
+        // One that was rolled by its age has no file before its first append.
+        if size == 0 && replica.online(|online| !online.files.contains_key(&base)) == Some(true) {
+            self.make_segment_file(replica, base).await?;
+        }
+        self.segment_file(replica, base).await?.truncate(size).await
+    }
+
+    /// Removes the indexes that a clean stop left of a segment to which more was appended since, before another
+    /// follows on it: as long as it is the last one, recovery does not go by them.
+    async fn remove_left_index(&self, replica: &Rc<Replica>) -> io::Result<()> {
+        if replica.online(|online| online.left_index.is_none()) != Some(false) {
+            return Ok(());
+        }
+        let _turn = replica.index_turn.acquire(1).await;
+        let Some(base) = replica.online(|online| online.left_index).flatten() else { return Ok(()) };
+        for kind in [Kind::Index, Kind::TimeIndex] {
+            remove_if_there(replica.log_dir(), &segment::file(&replica.dir, base, kind)).await?;
+        }
+        replica.log_dir().disk.sync_dir(&replica.dir).await?;
+        replica.online(|online| online.left_index = None);
         Ok(())
     }
 
@@ -251,6 +274,7 @@ impl Shard {
 
     /// Makes the file of a segment that has just begun, durably.
     pub(super) async fn make_segment_file(&self, replica: &Rc<Replica>, base: i64) -> io::Result<()> {
+        self.remove_left_index(replica).await?;
         let log_dir = replica.log_dir();
         let file = log_dir.disk.open(&segment::file(&replica.dir, base, Kind::Log), true).await?;
         log_dir.disk.sync_dir(&replica.dir).await?;
@@ -340,50 +364,6 @@ impl Shard {
             }
         });
         Ok(())
-    }
-
-    /// Leaves every log as Kafka would: true sizes, indexes and checkpoints on disk. The shard takes no more
-    /// appends, and all rounds are flushed.
-    pub async fn close(self: &Rc<Shard>, volume: &Volume) -> io::Result<LogEnds> {
-        let (mut ends, mut left_out) = (Vec::new(), Vec::new());
-        // With all of them in hand, no file is growing and none is being finished or deleted by anybody else.
-        let _all = volume.upkeep.acquire(UPKEEP_AT_ONCE).await;
-        for replica in self.replicas().into_iter().filter(|replica| replica.volume.index == volume.index) {
-            replica.online(|online| online.files.values_mut().for_each(|file| file.growth.abandoned()));
-            let Some(bases) = replica.online(|online| online.partition.log.unfinished()) else {
-                left_out.push(replica.name());
-                continue;
-            };
-            replica.online(|online| {
-                let end = online.partition.log.next_offset();
-                if end > online.snapshot && end > online.partition.log.active_end().0 {
-                    online.partition.producers.begin_snapshot(end);
-                }
-            });
-            for (i, base) in bases.iter().enumerate() {
-                self.finish_one(&replica, *base, (i == 0).then(|| &bases[..])).await?;
-            }
-            ends.extend(replica.online(|online| LogEnd {
-                topic: replica.topic.to_string(),
-                partition: replica.id.partition,
-                start: online.partition.log.start_within(),
-                end: online.partition.log.next_offset(),
-            }));
-        }
-        // What failed meanwhile took its partitions offline, and they were passed over: that is no clean stop.
-        if let Some(failure) = volume.log_dir.failure() {
-            return Err(io::Error::other(failure));
-        }
-        volume.marks.finish().await?;
-        // Their segments were not looked at to the end, or are damaged: a next start that took the folder for clean
-        // would not look either.
-        if let Some(first) = left_out.first() {
-            let count = left_out.len();
-            return Err(io::Error::other(format!(
-                "{count} partitions were not recovered, {first} among them"
-            )));
-        }
-        Ok(ends)
     }
 }
 

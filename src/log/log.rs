@@ -198,6 +198,7 @@ pub struct Log {
     config: LogConfig,
     /// Below this offset it was compacted.
     first_dirty: i64,
+    changed: bool,
 }
 
 impl Log {
@@ -216,7 +217,13 @@ impl Log {
         let (stable_offset, first_dirty) = (next_offset, start_offset);
         let mut epochs = epochs;
         epochs.forget_before(start_offset);
-        Log { segments, start_offset, next_offset, stable_offset, epochs, config, first_dirty }
+        let changed = false;
+        Log { segments, start_offset, next_offset, stable_offset, epochs, config, first_dirty, changed }
+    }
+
+    /// Whether anything was appended or rolled since it was opened.
+    pub fn has_changed(&self) -> bool {
+        self.changed
     }
 
     /// The first offset that consumers may read.
@@ -280,8 +287,8 @@ impl Log {
     }
 
     /// The size of a chunk to hand to [`Log::append`] for a batch of `len` bytes, or none if there is room.
-    pub fn needs_chunk(&self, len: usize) -> Option<usize> {
-        self.active_tail().needs_chunk(len)
+    pub fn needs_chunk(&self, len: usize, rate: u64) -> Option<usize> {
+        self.active_tail().needs_chunk(len, rate)
     }
 
     /// Whether a new segment must begin before this batch is appended.
@@ -306,6 +313,7 @@ impl Log {
     pub fn roll(&mut self, now_ms: i64) -> i64 {
         let base = self.next_offset;
         assert!(self.active().base_offset < base, "an empty segment is not rolled");
+        self.changed = true;
         let segment = Segment::active(base, Tail::new(0, None), SegmentIndex::default(), now_ms);
         self.segments.insert(base, segment);
         base
@@ -322,6 +330,7 @@ impl Log {
         chunk: Option<Chunk>,
     ) -> BatchPlace {
         let base_offset = self.next_offset;
+        self.changed = true;
         let active = self.segments.values_mut().next_back().expect("a log has a segment");
         let place = BatchPlace {
             base_offset,

@@ -17,7 +17,7 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
-use crate::limits::{BLOCK, CHUNK_BUSY, CHUNK_MIN};
+use crate::limits::{BLOCK, CHUNK_BUSY, CHUNK_MIN, CHUNK_SPAN_MS};
 use crate::reactor::{Chunk, ChunkSlice};
 
 const BLOCK64: u64 = BLOCK as u64;
@@ -79,8 +79,6 @@ pub struct Tail {
     sealed: bool,
     /// Writes of chunks that were filled since the last [`Tail::take_writes`].
     filled: Vec<Write>,
-    /// Bytes appended since this segment's tail began, which decides the size of the next chunk.
-    appended: u64,
 }
 
 impl Tail {
@@ -94,7 +92,7 @@ impl Tail {
             pieces.push_back(Piece { position: write_from, data });
         }
         assert!(end == write_from || !pieces.is_empty(), "an unfinished block is needed to go on");
-        Tail { pieces, open: None, end, write_from, sealed: true, filled: Vec::new(), appended: 0 }
+        Tail { pieces, open: None, end, write_from, sealed: true, filled: Vec::new() }
     }
 
     /// Where the log ends in the file.
@@ -121,8 +119,9 @@ impl Tail {
         !self.filled.is_empty() || self.open.is_some() && !self.sealed
     }
 
-    /// The size of a chunk to hand to [`Tail::push`] for `len` more bytes, or none if what is there has room.
-    pub fn needs_chunk(&self, len: usize) -> Option<usize> {
+    /// The size of a chunk to hand to [`Tail::push`] for `len` more bytes, or none if what is there has room. `rate` is
+    /// how many bytes a second are appended.
+    pub fn needs_chunk(&self, len: usize, rate: u64) -> Option<usize> {
         let carried = self.unfinished();
         if let Some(open) = &self.open {
             let restart = if self.sealed { open.chunk.len().next_multiple_of(BLOCK) + carried } else { 0 };
@@ -132,7 +131,8 @@ impl Tail {
             }
         }
         // A partition that is busy gets large chunks, a quiet one small ones.
-        let step = usize::try_from(self.appended / 2).unwrap_or(CHUNK_BUSY).clamp(CHUNK_MIN, CHUNK_BUSY);
+        let step = usize::try_from(rate / 1000 * CHUNK_SPAN_MS).unwrap_or(CHUNK_BUSY);
+        let step = step.clamp(CHUNK_MIN, CHUNK_BUSY);
         Some((carried + len).max(step))
     }
 
@@ -150,7 +150,6 @@ impl Tail {
         }
         self.sealed = false;
         self.end += len as u64;
-        self.appended += len as u64;
         debug_assert_eq!(self.open.as_ref().map(Open::end), Some(self.end));
     }
 
@@ -320,8 +319,9 @@ mod tests {
         fn push(&mut self, len: usize) {
             let byte = self.roll(255) as u8 + 1;
             let bytes: Vec<u8> = (0..len).map(|i| byte ^ i as u8 | 1).collect();
+            let rate = self.roll(20) << 20;
             let chunk =
-                self.tail.needs_chunk(len).map(|size| self.pool.try_chunk(Share::Tail, size).unwrap());
+                self.tail.needs_chunk(len, rate).map(|size| self.pool.try_chunk(Share::Tail, size).unwrap());
             let middle = len / 3;
             self.tail.push(&[&bytes[..middle], &bytes[middle..]], chunk);
             self.log.extend_from_slice(&bytes);

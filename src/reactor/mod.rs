@@ -20,7 +20,7 @@ mod wake;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::time::Duration;
@@ -391,6 +391,13 @@ disk_calls! {
     read(path: &Path) -> Vec<u8>;
     /// Replaces a whole small file durably: written beside it, flushed, renamed over it, directory synced.
     replace(path: &Path, content: Vec<u8>) -> ();
+    /// Writes whole small files beside those whose place they are to take. Not durable: see [`Disk::put_in_place`].
+    put_beside(files: Vec<(PathBuf, Vec<u8>)>) -> ();
+    /// Puts what was written beside these files in their place. Durable once all is synced; and synced it must be
+    /// before, too, or a loss of power may leave files that hold nothing.
+    put_in_place(paths: Vec<PathBuf>) -> ();
+    /// Makes all durable that was done in the file system that holds `dir`.
+    sync_all(dir: &Path) -> ();
     /// The room of the file system that holds `path`.
     space(path: &Path) -> Space;
 }

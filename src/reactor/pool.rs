@@ -51,6 +51,8 @@ pub struct Pool {
 struct Inner {
     home: Arc<Home>,
     free: RefCell<[Vec<NonNull<Raw>>; CLASSES]>,
+    /// The fewest of each size that were free at any moment since [`Pool::trim`] last looked.
+    idle: [Cell<usize>; CLASSES],
     used: [Cell<usize>; Share::ALL.len()],
     budget: [usize; Share::ALL.len()],
     memory: usize,
@@ -135,6 +137,7 @@ impl Pool {
             inner: Rc::new(Inner {
                 home: Arc::new(home),
                 free: RefCell::new(std::array::from_fn(|_| Vec::new())),
+                idle: std::array::from_fn(|_| Cell::new(0)),
                 used: std::array::from_fn(|_| Cell::new(0)),
                 budget: Share::ALL.map(|(_, percent)| memory / 100 * percent),
                 memory,
@@ -261,7 +264,12 @@ impl Pool {
             return None;
         }
         used.set(used.get() + capacity);
-        let free = class_of(capacity).and_then(|class| inner.free.borrow_mut()[class].pop());
+        let free = class_of(capacity).and_then(|class| {
+            let free = &mut inner.free.borrow_mut()[class];
+            let raw = free.pop();
+            inner.idle[class].set(inner.idle[class].get().min(free.len()));
+            raw
+        });
         let raw = free.unwrap_or_else(|| {
             self.make_room(capacity);
             inner.allocated.set(inner.allocated.get() + capacity);
@@ -272,6 +280,25 @@ impl Pool {
         header.share.set(share);
         header.references.store(1, Ordering::Relaxed);
         Some(Chunk { raw: Reference { raw }, filled: 0 })
+    }
+
+    /// Gives half of the chunks back to the system that nobody had need of since the last call. Called now and then:
+    /// what a burst took, or chunks of a size that nobody asks for any more, is not kept for good.
+    pub fn trim(&self) {
+        self.collect();
+        let inner = &self.inner;
+        let mut free = inner.free.borrow_mut();
+        for (class, idle) in free.iter_mut().zip(&inner.idle) {
+            let doomed = idle.get().min(class.len()).div_ceil(2);
+            for raw in class.drain(..doomed) {
+                // SAFETY: a free chunk is reached by nobody else.
+                unsafe {
+                    inner.allocated.set(inner.allocated.get() - raw.as_ref().capacity);
+                    Raw::free(raw, &inner.source);
+                }
+            }
+            idle.set(class.len());
+        }
     }
 
     /// Gives chunks of other sizes that are kept for reuse back to the allocator, so that what the budgets allow
@@ -573,6 +600,24 @@ impl std::fmt::Debug for ChunkSlice {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_nobody_has_need_of_is_given_back() {
+        let pool = Pool::new(64 << 20);
+        let allocated = || pool.inner.allocated.get();
+        let held: Vec<_> = (0..64).map(|_| pool.try_chunk(Share::Tail, CHUNK_MIN).unwrap()).collect();
+        drop(held);
+        pool.trim();
+        assert_eq!(allocated(), 64 * CHUNK_MIN, "they were in use just now");
+        let used = pool.try_chunk(Share::Tail, CHUNK_MIN).unwrap();
+        drop(used);
+        pool.trim();
+        assert_eq!(allocated(), 32 * CHUNK_MIN);
+        (0..10).for_each(|_| pool.trim());
+        assert_eq!(allocated(), 0);
+        drop(pool.try_chunk(Share::Tail, CHUNK_MIN).unwrap());
+        assert_eq!(allocated(), CHUNK_MIN, "and it goes on");
+    }
 
     #[test]
     fn a_budget_is_kept_and_returned_across_threads() {

@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::fs;
 use std::io::{self, Write};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -102,6 +102,39 @@ impl Disk {
         on_path("replacement", path, move |p| replace(p, &content)).await
     }
 
+    /// See [`crate::reactor::Disk::put_beside`].
+    pub async fn put_beside(&self, files: Vec<(PathBuf, Vec<u8>)>) -> io::Result<()> {
+        beside(move || {
+            files.iter().try_for_each(|(path, content)| {
+                write_beside(path, content).map(drop).map_err(|e| failed("replacement", path, e))
+            })
+        })
+        .await
+    }
+
+    /// See [`crate::reactor::Disk::put_in_place`].
+    pub async fn put_in_place(&self, paths: Vec<PathBuf>) -> io::Result<()> {
+        beside(move || {
+            paths.iter().try_for_each(|path| {
+                fs::rename(name_beside(path), path).map_err(|e| failed("replacement", path, e))
+            })
+        })
+        .await
+    }
+
+    /// See [`crate::reactor::Disk::sync_all`].
+    pub async fn sync_all(&self, dir: &Path) -> io::Result<()> {
+        on_path("syncfs", dir, |p| {
+            let dir = fs::File::open(p)?;
+            // SAFETY: a plain system call on a descriptor of our own.
+            match unsafe { libc::syncfs(dir.as_raw_fd()) } {
+                0 => Ok(()),
+                _ => Err(io::Error::last_os_error()),
+            }
+        })
+        .await
+    }
+
     /// See [`crate::reactor::Disk::space`].
     pub async fn space(&self, path: &Path) -> io::Result<Space> {
         on_path("statfs", path, super::examine::space).await
@@ -160,8 +193,20 @@ fn list(path: &Path) -> io::Result<Vec<DirEntry>> {
 }
 
 fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
-    let mut beside = path.to_owned().into_os_string();
-    beside.push(".tmp");
+    write_beside(path, content)?.sync_all()?;
+    fs::rename(name_beside(path), path)?;
+    let dir = path.parent().filter(|p| *p != Path::new("")).unwrap_or(Path::new("."));
+    fs::File::open(dir)?.sync_all()
+}
+
+fn name_beside(path: &Path) -> PathBuf {
+    let mut name = path.to_owned().into_os_string();
+    name.push(".tmp");
+    name.into()
+}
+
+fn write_beside(path: &Path, content: &[u8]) -> io::Result<fs::File> {
+    let beside = name_beside(path);
     // What an attempt that failed has left is not gone on with: a file whose flush has failed once may hold
     // pages that the kernel takes for clean.
     match fs::remove_file(&beside) {
@@ -170,8 +215,5 @@ fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     }
     let mut file = fs::File::create_new(&beside)?;
     file.write_all(content)?;
-    file.sync_all()?;
-    fs::rename(&beside, path)?;
-    let dir = path.parent().filter(|p| *p != Path::new("")).unwrap_or(Path::new("."));
-    fs::File::open(dir)?.sync_all()
+    Ok(file)
 }

@@ -17,14 +17,31 @@ pub(in crate::reactor::sim) enum Call {
     Lock(PathBuf),
     CreateDirs(PathBuf),
     List(PathBuf),
-    SyncDir { path: PathBuf, covers: Option<(InodeId, u64)> },
+    SyncDir {
+        path: PathBuf,
+        covers: Option<(InodeId, u64)>,
+    },
     Rename(PathBuf, PathBuf),
     RemoveFile(PathBuf),
     RemoveDirs(PathBuf),
     Read(PathBuf),
     Replace(Replace),
+    PutBeside(PathBuf, Vec<u8>),
+    /// What it covers is fixed when it is called.
+    SyncAll(Option<Everything>),
     Space(PathBuf),
-    Open { path: PathBuf, create: bool },
+    Open {
+        path: PathBuf,
+        create: bool,
+    },
+}
+
+/// What a sync of the whole file system covers.
+pub(in crate::reactor::sim) struct Everything {
+    pub writes: u64,
+    pub blocks: Vec<(InodeId, u32)>,
+    pub changes: Vec<(InodeId, u64)>,
+    pub names: u64,
 }
 
 /// Where the replacing of a whole file stands. Each step takes its own time, and a crash may come between.
@@ -98,6 +115,13 @@ impl DiskState {
             }
             Call::Lock(path) => ("lock", self.lock(&path)),
             Call::List(path) => ("list", self.list(&path)),
+            Call::PutBeside(path, content) => {
+                ("put.beside", self.put_beside(&path, &content).map(|_| Reply::Done))
+            }
+            Call::SyncAll(covers) => {
+                let covers = covers.expect("fixed when it was called");
+                ("sync.all", self.sync_all(&covers).map(|()| Reply::Done))
+            }
             Call::Read(path) => ("read.whole", self.read_whole(&path).map(Reply::Content)),
             call => {
                 let (what, result) = self.change(call);
@@ -245,19 +269,64 @@ impl DiskState {
         Ok(bytes)
     }
 
+    fn put_beside(&mut self, path: &Path, content: &[u8]) -> io::Result<InodeId> {
+        let beside = beside(path);
+        self.writable()?;
+        self.fault(IoKind::Write)?;
+        // What an attempt that failed has left is not gone on with.
+        if self.tree.find(&beside, false).is_ok() {
+            self.remove(&beside)?;
+        }
+        let file = self.tree.open(&beside, true)?;
+        self.put(file, 0, content, true)?;
+        Ok(file)
+    }
+
+    /// All that a sync of the whole file system called now will cover.
+    pub(super) fn everything(&mut self) -> Everything {
+        let (mut blocks, mut changes) = (Vec::new(), Vec::new());
+        for (file, content) in self.tree.files_mut() {
+            blocks.extend(content.dirty().map(|block| (file, block)));
+            changes.push((file, content.last_change()));
+        }
+        Everything { writes: self.finished_writes, blocks, changes, names: self.tree.last_change() }
+    }
+
+    fn sync_all(&mut self, covers: &Everything) -> io::Result<()> {
+        self.writable()?;
+        if let Err(error) = self.fault(IoKind::Flush) {
+            for (owner, block) in &covers.blocks {
+                if let Ok(content) = self.tree.file_mut(*owner) {
+                    content.doom_data(*block, covers.writes);
+                }
+            }
+            self.device_fault();
+            self.journal_fault();
+            return Err(error);
+        }
+        if self.options.void_flushes {
+            return Ok(());
+        }
+        for (owner, block) in &covers.blocks {
+            if let Ok(content) = self.tree.file_mut(*owner) {
+                content.settle_data(*block, covers.writes, true);
+            }
+        }
+        for (file, upto) in &covers.changes {
+            if let Ok(content) = self.tree.file_mut(*file) {
+                content.settle_changes(*upto);
+            }
+        }
+        self.tree.settle_upto(covers.names);
+        Ok(())
+    }
+
     /// One step of a replacement; gives back the rest and its delay, if there is a rest.
     pub(super) fn step_replace(&mut self, mut replace: Replace) -> io::Result<Option<(Replace, u64)>> {
         let beside = beside(&replace.path);
         let delay = match replace.step {
             ReplaceStep::Write => {
-                self.writable()?;
-                self.fault(IoKind::Write)?;
-                // What an attempt that failed has left is not gone on with.
-                if self.tree.find(&beside, false).is_ok() {
-                    self.remove(&beside)?;
-                }
-                let file = self.tree.open(&beside, true)?;
-                self.put(file, 0, &std::mem::take(&mut replace.content), true)?;
+                let file = self.put_beside(&replace.path, &std::mem::take(&mut replace.content))?;
                 replace.step = ReplaceStep::Flush(file);
                 self.options.flush.draw(&mut self.rng)
             }

@@ -27,7 +27,7 @@ mod tree;
 
 use std::cell::RefCell;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use calls::{Call, Replace, ReplaceStep, Reply};
@@ -170,6 +170,27 @@ impl Disk {
     pub async fn replace(&self, path: &Path, content: Vec<u8>) -> io::Result<()> {
         let replace = Replace { path: path.to_owned(), content, step: ReplaceStep::Write };
         self.call("replacement", path, Call::Replace(replace)).await.map(drop)
+    }
+
+    /// Writes whole small files beside others.
+    pub async fn put_beside(&self, files: Vec<(PathBuf, Vec<u8>)>) -> io::Result<()> {
+        for (path, content) in files {
+            self.call("replacement", &path.clone(), Call::PutBeside(path, content)).await?;
+        }
+        Ok(())
+    }
+
+    /// Puts them in place.
+    pub async fn put_in_place(&self, paths: Vec<PathBuf>) -> io::Result<()> {
+        for path in paths {
+            self.rename(&calls::beside(&path), &path).await?;
+        }
+        Ok(())
+    }
+
+    /// Makes all durable that was done.
+    pub async fn sync_all(&self, dir: &Path) -> io::Result<()> {
+        self.call("syncfs", dir, Call::SyncAll(None)).await.map(drop)
     }
 
     /// Free bytes, and all.

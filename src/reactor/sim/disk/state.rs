@@ -183,6 +183,10 @@ impl DiskState {
             *covers = self.tree.find(path, false).ok().map(|dir| (dir, self.tree.last_change()));
             return self.options.flush.draw(&mut self.rng);
         }
+        if let Call::SyncAll(covers) = call {
+            *covers = Some(self.everything());
+            return self.options.flush.draw(&mut self.rng);
+        }
         let draw = self.options.metadata.draw(&mut self.rng);
         if let Call::Read(_) = call { draw + self.options.transfer.draw(&mut self.rng) } else { draw }
     }

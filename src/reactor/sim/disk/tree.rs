@@ -283,6 +283,15 @@ impl Tree {
         std::mem::take(&mut self.changes).into_iter().for_each(|change| self.settle(change));
     }
 
+    /// Makes the changes of names up to this number durable.
+    pub fn settle_upto(&mut self, upto: u64) {
+        let (settled, left) =
+            std::mem::take(&mut self.changes).into_iter().partition(|change| change.number <= upto);
+        self.changes = left;
+        let settled: Vec<Change> = settled;
+        settled.into_iter().for_each(|change| self.settle(change));
+    }
+
     fn settle(&mut self, change: Change) {
         for (directory, name, target) in change.entries {
             let Some(Inode::Directory(directory)) = self.inodes.get_mut(&directory) else { continue };
