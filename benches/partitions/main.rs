@@ -56,6 +56,7 @@ struct Figures {
     p99: Duration,
     cpu: Duration,
     resident: u64,
+    most_resident: u64,
     stopped: Duration,
     clean: Duration,
     killed: Duration,
@@ -92,7 +93,8 @@ fn main() {
     row("acknowledged after, median", &|f| millis(f.p50));
     row("acknowledged after, p99", &|f| millis(f.p99));
     row("CPU of the broker under load", &|f| seconds(f.cpu));
-    row("resident memory under load, at most", &|f| mib(f.resident));
+    row("resident memory at the end of the load", &|f| mib(f.resident));
+    row("resident memory under load, at most", &|f| mib(f.most_resident));
     row("clean stop", &|f| seconds(f.stopped));
     row("start after it, until all answer", &|f| seconds(f.clean));
     row("start after kill -9, until all answer", &|f| seconds(f.killed));
@@ -118,7 +120,7 @@ fn measure(kind: Kind, args: &Args) -> Figures {
     let load = load::run(broker.address(), args.partitions, Duration::from_secs(args.seconds), &args.client);
     figures.cpu = broker.cpu() - cpu;
     (figures.records_per_second, figures.p50, figures.p99) = (load.records_per_second, load.p50, load.p99);
-    figures.resident = broker.most_resident();
+    (figures.resident, figures.most_resident) = (broker.resident(), broker.most_resident());
     eprintln!("{:<8}{:.0} records/s, p99 {:?}", kind.name(), load.records_per_second, load.p99);
 
     let begun = Instant::now();

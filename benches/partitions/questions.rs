@@ -41,12 +41,8 @@ pub fn wait_for(address: &str, partitions: i32) {
 
 fn answer(address: &str, partitions: i32) -> bool {
     let Ok(mut connection) = Connection::open(address, PATIENCE) else { return false };
-    let latest = |index| ListOffsetsPartition {
-        partition_index: index,
-        current_leader_epoch: -1,
-        timestamp: -1,
-        ..Default::default()
-    };
+    let latest =
+        |index| ListOffsetsPartition { partition_index: index, current_leader_epoch: -1, timestamp: -1 };
     let topic = ListOffsetsTopic { name: TOPIC.into(), partitions: (0..partitions).map(latest).collect() };
     let request = ListOffsetsRequest { replica_id: -1, topics: vec![topic], ..Default::default() };
     let Ok(answer) = connection.call(&request) else { return false };

@@ -108,7 +108,8 @@ impl Shard {
         let mut opened = None;
         let open = async {
             let _permit = replica.volume.upkeep.acquire(1).await;
-            opened = Some(self.open_folder(replica, spec, before).await);
+            // On the heap only while it is done: thousands may wait for their turn.
+            opened = Some(Box::pin(self.open_folder(replica, spec, before)).await);
         };
         let stop = async {
             self.stop_begun().await;

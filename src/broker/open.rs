@@ -56,7 +56,7 @@ pub struct Opened {
     /// The log.
     pub log: Log,
     /// The file of the active segment, and of those that are not finished.
-    pub files: BTreeMap<i64, SegmentFile>,
+    pub files: BTreeMap<i64, Box<SegmentFile>>,
     /// Bytes that were scanned.
     pub scanned: u64,
     /// What is known of its producers.
@@ -195,7 +195,7 @@ impl<'a> Opener<'a> {
         for (i, scanned) in scanned.into_iter().enumerate() {
             let (base, end) = (scanned.scan.base_offset(), scanned.scan.position());
             let growth = Growth::new(self.log_dir.shares_flush(), end, self.request.config.segment_bytes);
-            files.insert(base, SegmentFile { file: scanned.file, growth });
+            files.insert(base, Box::new(SegmentFile { file: scanned.file, growth }));
             segments.push(match tail.take_if(|_| i + 1 == count) {
                 Some(tail) => Segment::active(base, tail, scanned.scan.index, self.now_ms),
                 None => Segment::scanned(base, end, scanned.scan.index),
@@ -290,7 +290,7 @@ impl<'a> Opener<'a> {
         let active = Segment::active(0, Tail::new(0, None), SegmentIndex::default(), self.now_ms);
         let log = Log::new(vec![active], 0, 0, Epochs::default(), config);
         let producers = Producers::new(self.request.room.clone());
-        let files = [(0, SegmentFile { file, growth })].into();
+        let files = [(0, Box::new(SegmentFile { file, growth }))].into();
         Ok(Opened { log, files, scanned: 0, producers, snapshot: 0, as_closed: false, left_index: None })
     }
 

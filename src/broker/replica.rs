@@ -125,7 +125,7 @@ pub struct Online {
     /// Decides.
     pub partition: Partition,
     /// The files of the segments that are not finished, and some of the others.
-    pub files: BTreeMap<i64, SegmentFile>,
+    pub files: BTreeMap<i64, Box<SegmentFile>>,
     /// Produces that wait for the high watermark, in order of the offset they wait for.
     pub waiting: VecDeque<(i64, Rc<Pending>, usize)>,
     /// Fetches that wait for more.

@@ -282,7 +282,7 @@ impl Shard {
         let shares = log_dir.shares_flush();
         replica.online(|online| {
             let growth = Growth::new(shares, 0, online.partition.log.config().segment_bytes);
-            online.files.entry(base).or_insert(SegmentFile { file, growth });
+            online.files.entry(base).or_insert_with(|| Box::new(SegmentFile { file, growth }));
         });
         Ok(())
     }

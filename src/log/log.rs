@@ -190,7 +190,8 @@ pub struct FilePlan {
 
 /// One partition's log.
 pub struct Log {
-    segments: BTreeMap<i64, Segment>,
+    /// Boxed: most logs have one segment, and a node of the map has room for eleven.
+    segments: BTreeMap<i64, Box<Segment>>,
     start_offset: i64,
     next_offset: i64,
     stable_offset: i64,
@@ -210,7 +211,7 @@ impl Log {
         epochs: Epochs,
         config: LogConfig,
     ) -> Log {
-        let segments: BTreeMap<_, _> = segments.into_iter().map(|s| (s.base_offset, s)).collect();
+        let segments: BTreeMap<_, _> = segments.into_iter().map(|s| (s.base_offset, Box::new(s))).collect();
         let last = segments.values().next_back().expect("a log has a segment");
         assert!(last.tail.is_some() && last.index.is_some(), "the last segment is to be appended to");
         assert!(last.base_offset <= next_offset && start_offset <= next_offset);
@@ -258,12 +259,12 @@ impl Log {
 
     /// The segments, oldest first.
     pub fn segments(&self) -> impl DoubleEndedIterator<Item = &Segment> {
-        self.segments.values()
+        self.segments.values().map(Box::as_ref)
     }
 
     /// The segment of this base offset.
     pub fn segment(&self, base_offset: i64) -> Option<&Segment> {
-        self.segments.get(&base_offset)
+        self.segments.get(&base_offset).map(Box::as_ref)
     }
 
     /// The offset at which a segment ends: where the next begins, or the log's end.
@@ -274,7 +275,7 @@ impl Log {
 
     /// Bytes of all segments.
     pub fn size(&self) -> u64 {
-        self.segments.values().map(Segment::size).sum()
+        self.segments().map(Segment::size).sum()
     }
 
     /// The segment that is appended to.
@@ -315,7 +316,7 @@ impl Log {
         assert!(self.active().base_offset < base, "an empty segment is not rolled");
         self.changed = true;
         let segment = Segment::active(base, Tail::new(0, None), SegmentIndex::default(), now_ms);
-        self.segments.insert(base, segment);
+        self.segments.insert(base, Box::new(segment));
         base
     }
 
@@ -398,7 +399,7 @@ impl Log {
     pub fn to_finish(&self) -> Vec<i64> {
         let active = self.active().base_offset;
         let ripe = |s: &&Segment| s.base_offset < active && !s.is_finished() && s.stable == s.size;
-        self.segments.values().filter(ripe).map(|s| s.base_offset).collect()
+        self.segments().filter(ripe).map(|s| s.base_offset).collect()
     }
 
     /// All segments that have no index on disk, the active one too: what a clean stop has to finish.

@@ -11,15 +11,17 @@ use crate::limits::BLOCK;
 /// The size and alignment of a huge page.
 const HUGE_PAGE: usize = 2 << 20;
 /// Chunks of this size and up to a huge page's are cut from huge pages. Smaller ones are few bytes in all, and
-/// would hold a whole huge page for a quiet partition.
-const CUT_MIN: usize = 64 << 10;
+/// would hold a whole huge page for a quiet partition: they are cut from small pages, for the allocator takes up to
+/// twice their size to align them.
+const HUGE_MIN: usize = 64 << 10;
 
 /// Where the memory of chunks comes from.
 pub(super) enum Source {
     /// The allocator, and back to it.
     Allocator,
-    /// Huge pages for what is cut from them, else the allocator. A page fault for each 4 KiB, the pinning of as many
-    /// pages for each direct write and the misses in between would cost more than the copy itself.
+    /// Pages from which chunks are cut, else the allocator. Huge ones for the larger chunks: a page fault for each
+    /// 4 KiB, the pinning of as many pages for each direct write and the misses in between would cost more than the
+    /// copy itself.
     HugePages(HugePages),
 }
 
@@ -60,7 +62,8 @@ fn layout(capacity: usize) -> Layout {
     Layout::from_size_align(capacity, BLOCK).expect("a chunk's size is a multiple of the block")
 }
 
-/// Address space in huge pages. It is never given back: what is freed loses its memory and keeps its place.
+/// Address space in huge pages, and in as large pieces of small ones. It is never given back: what is freed loses its
+/// memory and keeps its place.
 #[derive(Default)]
 pub(super) struct HugePages {
     inner: RefCell<Places>,
@@ -77,14 +80,14 @@ struct Places {
 impl HugePages {
     /// None where the size is not cut from huge pages, or the system has no address space left.
     fn allocate(&self, capacity: usize) -> Option<NonNull<u8>> {
-        if !(CUT_MIN..=HUGE_PAGE).contains(&capacity) || !capacity.is_power_of_two() {
+        if !(BLOCK..=HUGE_PAGE).contains(&capacity) || !capacity.is_power_of_two() {
             return None;
         }
         let mut places = self.inner.borrow_mut();
         if let Some(place) = places.free.get_mut(&capacity).and_then(Vec::pop) {
             return Some(place);
         }
-        let page = map_huge_page().ok()?;
+        let page = map_page(capacity >= HUGE_MIN).ok()?;
         places.pages.insert(page.as_ptr() as usize);
         // SAFETY: within the page that was just mapped.
         let cut = (1..HUGE_PAGE / capacity).rev().map(|i| unsafe { page.add(i * capacity) });
@@ -119,8 +122,8 @@ fn map(len: usize) -> io::Result<NonNull<u8>> {
     }
 }
 
-/// Maps one huge page's worth of memory, aligned to it. Where the system has no huge pages it is made of small ones.
-fn map_huge_page() -> io::Result<NonNull<u8>> {
+/// Maps one huge page's worth of memory, aligned to it: a huge page, where the system has them, or small ones.
+fn map_page(huge: bool) -> io::Result<NonNull<u8>> {
     let len = 2 * HUGE_PAGE;
     let mapped = map(len)?.as_ptr().cast::<libc::c_void>();
     let start = mapped as usize;
@@ -131,8 +134,9 @@ fn map_huge_page() -> io::Result<NonNull<u8>> {
             libc::munmap(mapped, aligned - start);
         }
         libc::munmap((aligned + HUGE_PAGE) as *mut libc::c_void, start + len - aligned - HUGE_PAGE);
-        // Advice: without it the memory is made of small pages.
-        libc::madvise(aligned as *mut libc::c_void, HUGE_PAGE, libc::MADV_HUGEPAGE);
+        // Advice: where it is not taken, that costs time or memory, nothing else.
+        let advice = if huge { libc::MADV_HUGEPAGE } else { libc::MADV_NOHUGEPAGE };
+        libc::madvise(aligned as *mut libc::c_void, HUGE_PAGE, advice);
     }
     Ok(NonNull::new(aligned as *mut u8).expect("a mapping does not begin at zero"))
 }
@@ -145,7 +149,7 @@ mod tests {
     fn places_are_used_again_and_read_as_zeros() {
         let source = Source::HugePages(HugePages::default());
         let mut held = Vec::new();
-        for capacity in [BLOCK, CUT_MIN, 512 << 10, 1 << 20, HUGE_PAGE, HUGE_PAGE + BLOCK] {
+        for capacity in [BLOCK, HUGE_MIN, 512 << 10, 1 << 20, HUGE_PAGE, HUGE_PAGE + BLOCK] {
             for _ in 0..5 {
                 let data = source.allocate(capacity);
                 assert_eq!(data.as_ptr() as usize % BLOCK, 0);
@@ -168,7 +172,7 @@ mod tests {
             // SAFETY: allocated above, and not used any more.
             unsafe { source.free(data, capacity) };
         }
-        for capacity in [CUT_MIN, 512 << 10, 1 << 20, HUGE_PAGE] {
+        for capacity in [HUGE_MIN, 512 << 10, 1 << 20, HUGE_PAGE] {
             let data = source.allocate(capacity);
             // SAFETY: memory of our own.
             assert!(

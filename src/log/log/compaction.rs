@@ -71,7 +71,7 @@ impl Log {
                 let rolls_from = segment.rolls_from;
                 let max_timestamp = Some(max_timestamp);
                 let segment = Segment { max_timestamp, rolls_from, ..Segment::finished(first, size) };
-                self.segments.insert(first, segment);
+                self.segments.insert(first, Box::new(segment));
             }
         }
     }
