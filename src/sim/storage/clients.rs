@@ -14,6 +14,7 @@ use crate::reactor::sync::completion;
 use crate::reactor::{Class, Reactor};
 use crate::sim::batches::{make_batch, make_batch_of, read_batches};
 use crate::sim::known::Entry;
+use crate::wire::batch::batches;
 use crate::wire::error::ErrorCode;
 
 impl Run {
@@ -170,11 +171,29 @@ pub(super) async fn read(
 ) -> Result<Vec<(i64, Entry)>, ErrorCode> {
     let (bytes, high_watermark) = fetch(shard, id, offset, max).await?;
     let batches = read_batches(&bytes, offset, high_watermark);
+    check_epochs(shard, id, &bytes);
     assert!(
         !batches.is_empty() || offset == high_watermark,
         "{id:?}: a fetch gives what there is from offset {offset} on, up to {high_watermark}"
     );
     Ok(batches)
+}
+
+/// What is known of the leader epochs must fit the batches.
+fn check_epochs(shard: &Rc<Shard>, id: PartitionId, bytes: &[u8]) {
+    let Some(replica) = shard.replica(id) else { return };
+    for batch in batches(bytes).map_while(Result::ok) {
+        let known = replica.online(|online| {
+            let log = &online.partition.log;
+            (batch.base_offset() >= log.start_offset())
+                .then(|| log.epochs().at(batch.base_offset()))
+                .flatten()
+        });
+        if let Some(known) = known.flatten() {
+            let (offset, epoch) = (batch.base_offset(), batch.leader_epoch());
+            assert_eq!(known, epoch, "{id:?}: the epoch of the batch at offset {offset}");
+        }
+    }
 }
 
 /// Fetches, and gives the bytes and the high watermark.
