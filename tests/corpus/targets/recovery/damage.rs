@@ -22,6 +22,9 @@ pub struct Damage {
     pub is_harmless: bool,
     /// Where the mark is, if something past it was damaged.
     pub is_past_mark: Option<i64>,
+    /// Whether a whole batch lies past the mark where no crash leaves one. It may have been acknowledged, under another
+    /// offset or epoch: the log may be refused.
+    pub contradicts: bool,
 }
 
 impl Damage {
@@ -33,6 +36,7 @@ impl Damage {
             is_strange: false,
             is_harmless: true,
             is_past_mark: None,
+            contradicts: false,
         };
         for _ in 0..STEPS {
             if input.is_empty() {
@@ -40,6 +44,7 @@ impl Damage {
             }
             damage.step(input, folder);
         }
+        damage.contradicts = damage.is_past_mark.is_some() && folder.is_contradicted_by(&damage.files);
         damage
     }
 

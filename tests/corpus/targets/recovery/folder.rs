@@ -164,6 +164,22 @@ impl Folder {
         Some((last.clone(), below.map_or(0, |(at, len)| at + len), mark))
     }
 
+    /// Whether these files hold a whole batch past the mark that was never at this place.
+    pub fn is_contradicted_by(&self, files: &Files) -> bool {
+        let Some((path, position, mark)) = &self.tail else { return false };
+        let bytes = files.get(path).and_then(|bytes| bytes.get(*position..)).unwrap_or_default();
+        let batches = ottla::wire::batch::batches(bytes).map_while(Result::ok);
+        let mut next = *mark;
+        for batch in batches.take_while(|batch| batch.check().is_ok()) {
+            let known = self.written.get(&batch.base_offset()).is_some_and(|known| known == batch.bytes());
+            if batch.base_offset() < next || !known {
+                return true;
+            }
+            next = batch.last_offset() + 1;
+        }
+        false
+    }
+
     /// Whether these bytes of a file hold some of where a batch says that it lies.
     pub fn hits_front(&self, path: &Path, from: usize, to: usize) -> bool {
         let Some(bytes) = self.files.get(path) else { return true };
