@@ -1,7 +1,7 @@
 //! A log directory from its folder to a running shard, and back to the folder.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use super::dirs::belongs;
@@ -21,8 +21,8 @@ use crate::wire::uuid::Uuid;
 
 /// Kafka's sign of a clean stop.
 const CLEAN: &str = ".kafka_cleanshutdown";
-/// Kafka's checkpoint of what is flushed.
-const RECOVERY_POINTS: &str = "recovery-point-offset-checkpoint";
+/// Kafka's checkpoint of what is flushed: after a clean stop, where logs end.
+pub const RECOVERY_POINTS: &str = "recovery-point-offset-checkpoint";
 
 /// Kafka's checkpoint of where logs start, for those whose first segment does not tell; in a partition's own folder,
 /// where that one starts.
@@ -41,6 +41,8 @@ pub struct Found {
     pub clean: bool,
     /// Where logs start, as a clean stop has left it: by the topic's name and the partition.
     pub starts: Map<(String, i32), i64>,
+    /// Where logs end, as a clean stop has left it: by the topic's name and the partition.
+    pub ends: Map<(String, i32), i64>,
 }
 
 impl Found {
@@ -50,6 +52,14 @@ impl Found {
             return None;
         }
         self.starts.get(&(topic.to_string(), partition)).copied()
+    }
+
+    /// Where a log ends, as a clean stop has left it.
+    pub fn end_of(&self, topic: &str, partition: i32) -> Option<i64> {
+        if self.ends.is_empty() {
+            return None;
+        }
+        self.ends.get(&(topic.to_string(), partition)).copied()
     }
 }
 
@@ -70,12 +80,15 @@ pub async fn look(disk: &Disk, dir: &Path, id: Uuid) -> io::Result<Found> {
     let clean = disk.list(dir).await?.iter().any(|entry| entry.name == CLEAN);
     let marks = FoundMarks::read(disk, dir).await?;
     // After a crash it may tell of a topic that was deleted and made again: the partitions' own files tell then.
-    let starts = if clean { read_starts(disk, dir).await? } else { Map::default() };
-    Ok(Found { id, report, marks, clean, starts })
+    let (mut starts, mut ends) = (Map::default(), Map::default());
+    if clean {
+        starts = read_offsets(disk, dir.join(LOG_STARTS)).await?;
+        ends = read_offsets(disk, dir.join(RECOVERY_POINTS)).await?;
+    }
+    Ok(Found { id, report, marks, clean, starts, ends })
 }
 
-async fn read_starts(disk: &Disk, dir: &Path) -> io::Result<Map<(String, i32), i64>> {
-    let path = dir.join(LOG_STARTS);
+async fn read_offsets(disk: &Disk, path: PathBuf) -> io::Result<Map<(String, i32), i64>> {
     let entries = match disk.read(&path).await {
         Ok(bytes) => checkpoint::decode_offsets(&bytes).map_err(|why| {
             let what = format!("{}: {why}. Restore it from a copy, or remove it", path.display());

@@ -120,6 +120,7 @@ impl Dirs {
             clean,
             accept_loss: false,
             start: own.and_then(|(_, _, found)| found.start_of(topic, id.partition)),
+            end: own.and_then(|(_, _, found)| found.end_of(topic, id.partition)),
         }
     }
 }

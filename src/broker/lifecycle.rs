@@ -51,6 +51,8 @@ pub struct Before {
     pub accept_loss: bool,
     /// Where the log starts, as the log directory's checkpoint tells.
     pub start: Option<i64>,
+    /// Where the log ended at a clean stop, as the log directory's checkpoint tells.
+    pub end: Option<i64>,
 }
 
 impl Shard {
@@ -134,6 +136,7 @@ impl Shard {
             clean: before.clean,
             accept_loss: before.accept_loss,
             start: before.start,
+            end: before.end,
             room: self.producer_room.clone(),
         };
         let opened = Opener::new(&self.reactor, replica.log_dir(), &request).open().await?;

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::boot::LOG_STARTS;
+use super::boot::{LOG_STARTS, RECOVERY_POINTS};
 use super::cleaner;
 use super::log_dir::LogDir;
 use super::messages::PartitionId;
@@ -13,6 +13,7 @@ use super::producer_state::Rebuild;
 use super::replica::SegmentFile;
 use super::upkeep::DELETED_FILE;
 use crate::limits::BLOCK;
+use crate::log::compact::checkpoint::{Checkpoint, NAME};
 use crate::log::epochs::Epochs;
 use crate::log::growth::Growth;
 use crate::log::index::SegmentIndex;
@@ -49,6 +50,8 @@ pub struct OpenRequest {
     pub room: ProducerRoom,
     /// Where the log starts, as the log directory's checkpoint tells.
     pub start: Option<i64>,
+    /// Where the log ended at a clean stop, as the log directory's checkpoint tells.
+    pub end: Option<i64>,
 }
 
 /// A log that is ready.
@@ -144,11 +147,12 @@ impl<'a> Opener<'a> {
             self.refuse_loss(0, "the folder holds no segment")?;
             return Ok(self.make().await?);
         }
+        self.refuse_strays(&found)?;
         let epochs = self.read_epochs().await?;
         let mut first_to_scan = found.iter().position(|segment| !segment.indexed).unwrap_or(found.len() - 1);
         // The end of the segment before tells whether what follows does follow: names of files of one round come in
-        // any order.
-        let with_one_before = first_to_scan > 0 && !self.request.clean;
+        // any order. What Kafka has left is looked at once.
+        let with_one_before = first_to_scan > 0 && !(self.request.clean && self.request.mark.is_some());
         first_to_scan -= usize::from(with_one_before);
         let mut rebuild = self.begin_rebuild(snapshots, &found).await?;
         self.read_again(&mut rebuild, &found, first_to_scan).await?;
@@ -206,7 +210,7 @@ impl<'a> Opener<'a> {
             remove_if_there(self.log_dir, &path).await?;
         }
         let mut log = Log::new(segments, start, next_offset, epochs, self.request.config.clone());
-        log.cleaned_up_to(cleaned);
+        log.cleaned_up_to(self.settle_cleaned(cleaned).await?);
         Ok(Opened { log, files, scanned: bytes, producers, snapshot, as_closed, left_index })
     }
 
@@ -217,6 +221,30 @@ impl<'a> Opener<'a> {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// Where the scan saw that Kafka has compacted further than the checkpoint tells, it tells so from here on.
+    async fn settle_cleaned(&self, told: i64) -> io::Result<i64> {
+        let cleaned = self.cleaned.get();
+        if cleaned > told {
+            let checkpoint = Checkpoint { first_dirty: cleaned, exchange: Vec::new() };
+            self.log_dir.disk.replace(&self.request.dir.join(NAME), checkpoint.encode()).await?;
+        }
+        Ok(cleaned)
+    }
+
+    /// A segment that begins behind where the log ended is none of this log. What would be appended behind it would not
+    /// be found again after a crash, when it does not follow the segment before it.
+    fn refuse_strays(&self, found: &[Found]) -> Result<(), OpenError> {
+        let Some(end) = self.request.end else { return Ok(()) };
+        let Some(stray) = found.iter().find(|segment| segment.base_offset > end) else { return Ok(()) };
+        let points = self.log_dir.path.join(RECOVERY_POINTS);
+        Err(OpenError::Damaged(format!(
+            "{} does not belong to this log, which ended at offset {end} when it was stopped, as {} tells. Nothing was \
+             changed. Move the file away while the broker is stopped",
+            self.path(stray.base_offset).display(),
+            points.display()
+        )))
     }
 
     async fn begin_rebuild(&self, snapshots: BTreeMap<i64, u64>, found: &[Found]) -> io::Result<Rebuild<'a>> {
@@ -321,7 +349,7 @@ impl<'a> Opener<'a> {
     /// Up to where the log was durable: no start was ever told that lies behind that.
     fn durable_end(&self) -> Option<i64> {
         let (_, told) = self.told.get();
-        self.request.mark.max((told > 0).then_some(told))
+        self.request.mark.max((told > 0).then_some(told)).max(self.request.end)
     }
 
     async fn read_epochs(&self) -> Result<Epochs, OpenError> {
@@ -346,9 +374,8 @@ impl<'a> Opener<'a> {
     ) -> Result<(Vec<Scanned>, Vec<i64>), OpenError> {
         let mut scanned: Vec<Scanned> = Vec::new();
         for (i, segment) in found.iter().enumerate() {
-            // One that breaks off may end at the right offset all the same: offsets lie outside of the checksum.
             if let Some(before) = scanned.last()
-                && (before.scan.next_offset() != segment.base_offset || before.end != End::Clean)
+                && !self.is_followed(before, segment.base_offset)
             {
                 return Ok((scanned, found[i..].iter().map(|f| f.base_offset).collect()));
             }
@@ -362,6 +389,24 @@ impl<'a> Opener<'a> {
             scanned.push(self.scan(segment, epoch, i + 1 == found.len(), rebuild).await?);
         }
         Ok((scanned, Vec::new()))
+    }
+
+    /// Whether the segment at this base offset follows a scanned one.
+    fn is_followed(&self, before: &Scanned, base_offset: i64) -> bool {
+        // One that breaks off may end at the right offset all the same: offsets lie outside of the checksum.
+        let end = before.scan.next_offset();
+        if before.end != End::Clean || end >= base_offset {
+            return before.end == End::Clean && end == base_offset;
+        }
+        // Kafka's cleaner takes the last batches of a segment out too. Its own checkpoint may be behind; where there is
+        // no mark, Kafka has left the log, and a finished segment that ends before the next was cleaned.
+        let is_whole = before.scan.position() == before.size;
+        let is_cleaned = base_offset <= self.cleaned.get();
+        if is_whole && !is_cleaned && before.closed && self.request.mark.is_none() {
+            self.cleaned.set(base_offset);
+            return true;
+        }
+        is_whole && is_cleaned
     }
 
     /// Scans one segment to its end.

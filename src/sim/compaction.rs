@@ -424,10 +424,8 @@ impl Run {
             rules: AppendRules::default(),
         };
         let mark = found.marks.marks.get(&self.id).copied();
-        shard.open_partition(
-            spec,
-            Before { mark, clean: found.clean, accept_loss: false, start: found.start_of("t", 0) },
-        );
+        let (start, end) = (found.start_of("t", 0), found.end_of("t", 0));
+        shard.open_partition(spec, Before { mark, clean: found.clean, accept_loss: false, start, end });
         shard.all_opened().await;
         shard.start_cleaner(self.cleaner);
         Ok(shard)

@@ -1,5 +1,6 @@
 //! Starts and stops of a shard on a simulated disk.
 
+mod kafkas;
 mod producers;
 mod starts;
 
@@ -75,6 +76,7 @@ impl Life {
             clean: self.found.clean,
             accept_loss: false,
             start: self.found.start_of("t", id.partition),
+            end: self.found.end_of("t", id.partition),
         };
         let spec = PartitionSpec {
             id,

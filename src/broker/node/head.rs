@@ -279,6 +279,7 @@ impl Head {
             clean: before.clean,
             accept_loss: before.accept_loss,
             start: before.start,
+            end: before.end,
             room: ProducerRoom::default(),
         };
         let loaded = metadata_log::load(&self.reactor, log_dir, &request, cluster_id).await;

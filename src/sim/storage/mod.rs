@@ -376,8 +376,9 @@ impl Run {
         for id in &self.partitions {
             let mark = found.marks.marks.get(id).copied();
             let accept_loss = accepted == Some(*id);
-            let start = found.start_of("t", id.partition);
-            shard.open_partition(self.spec(*id), Before { mark, clean: found.clean, accept_loss, start });
+            let (start, end) = (found.start_of("t", id.partition), found.end_of("t", id.partition));
+            let before = Before { mark, clean: found.clean, accept_loss, start, end };
+            shard.open_partition(self.spec(*id), before);
         }
         shard.all_opened().await;
         Ok(shard)
