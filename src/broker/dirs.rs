@@ -121,6 +121,7 @@ impl Dirs {
             accept_loss: false,
             start: own.and_then(|(_, _, found)| found.start_of(topic, id.partition)),
             end: own.and_then(|(_, _, found)| found.end_of(topic, id.partition)),
+            is_kafkas: own.is_some_and(|(_, _, found)| found.marks.is_kafkas),
         }
     }
 }

@@ -53,6 +53,8 @@ pub struct Before {
     pub start: Option<i64>,
     /// Where the log ended at a clean stop, as the log directory's checkpoint tells.
     pub end: Option<i64>,
+    /// Whether Kafka has left the log directory, and no Ottla has worked in it since.
+    pub is_kafkas: bool,
 }
 
 impl Shard {
@@ -137,6 +139,7 @@ impl Shard {
             accept_loss: before.accept_loss,
             start: before.start,
             end: before.end,
+            is_kafkas: before.is_kafkas,
             room: self.producer_room.clone(),
         };
         let opened = Opener::new(&self.reactor, replica.log_dir(), &request).open().await?;

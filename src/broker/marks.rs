@@ -22,6 +22,8 @@ const AGAIN: Duration = Duration::from_secs(1);
 pub struct FoundMarks {
     /// Up to where each partition was durable.
     pub marks: Map<PartitionId, i64>,
+    /// Whether there is none of the files: no Ottla has worked in the log directory since Kafka did.
+    pub is_kafkas: bool,
     /// The highest generation of any file.
     generation: u64,
     /// The generation of each core's latest file.
@@ -31,10 +33,11 @@ pub struct FoundMarks {
 impl FoundMarks {
     /// Reads the files of all cores, those of an earlier and larger number of cores too.
     pub async fn read(disk: &Disk, log_dir: &Path) -> io::Result<FoundMarks> {
-        let mut found = FoundMarks::default();
+        let mut found = FoundMarks { is_kafkas: true, ..FoundMarks::default() };
         let mut latest: Map<PartitionId, u64> = Map::default();
         for entry in disk.list(log_dir).await? {
             let Some(core) = parse_name(&entry.name) else { continue };
+            found.is_kafkas = false;
             let Some(file) = read_file(&disk.read(&log_dir.join(&entry.name)).await?) else { continue };
             found.generation = found.generation.max(file.generation);
             let own = found.by_core.entry(core).or_default();

@@ -52,6 +52,8 @@ pub struct OpenRequest {
     pub start: Option<i64>,
     /// Where the log ended at a clean stop, as the log directory's checkpoint tells.
     pub end: Option<i64>,
+    /// Whether Kafka has left the log directory, and no Ottla has worked in it since.
+    pub is_kafkas: bool,
 }
 
 /// A log that is ready.
@@ -152,7 +154,7 @@ impl<'a> Opener<'a> {
         let mut first_to_scan = found.iter().position(|segment| !segment.indexed).unwrap_or(found.len() - 1);
         // The end of the segment before tells whether what follows does follow: names of files of one round come in
         // any order. What Kafka has left is looked at once.
-        let with_one_before = first_to_scan > 0 && !(self.request.clean && self.request.mark.is_some());
+        let with_one_before = first_to_scan > 0 && (!self.request.clean || self.request.is_kafkas);
         first_to_scan -= usize::from(with_one_before);
         let mut rebuild = self.begin_rebuild(snapshots, &found).await?;
         self.read_again(&mut rebuild, &found, first_to_scan).await?;
@@ -398,11 +400,11 @@ impl<'a> Opener<'a> {
         if before.end != End::Clean || end >= base_offset {
             return before.end == End::Clean && end == base_offset;
         }
-        // Kafka's cleaner takes the last batches of a segment out too. Its own checkpoint may be behind; where there is
-        // no mark, Kafka has left the log, and a finished segment that ends before the next was cleaned.
+        // Kafka's cleaner takes the last batches of a segment out too. Its own checkpoint may be behind: in what Kafka
+        // has left, a finished segment that ends before the next was cleaned.
         let is_whole = before.scan.position() == before.size;
         let is_cleaned = base_offset <= self.cleaned.get();
-        if is_whole && !is_cleaned && before.closed && self.request.mark.is_none() {
+        if is_whole && !is_cleaned && before.closed && self.request.is_kafkas {
             self.cleaned.set(base_offset);
             return true;
         }

@@ -143,7 +143,8 @@ impl Walk {
         let mut before = 0;
         while let Some(front) = cursor.front() {
             let size = match self.peek(&front) {
-                Ok((header, _)) if header.base_offset >= limit => break,
+                // One behind the segment's end has rotted, which is told below.
+                Ok((header, _)) if (limit..self.extent.end_offset).contains(&header.base_offset) => break,
                 Ok((_, size)) => size as usize,
                 Err(rot) => return Stands { rot: Some(rot), ..stands },
             };
@@ -348,7 +349,7 @@ mod tests {
                     continue;
                 }
                 let to = (at + size.max(max_bytes) as usize + HEADER).min(self.bytes.len());
-                let stands = walk.take(&pieces(at..to), i64::MAX, max_bytes);
+                let stands = walk.take(&pieces(at..to), self.extent.end_offset, max_bytes);
                 return match stands.rot.filter(|_| stands.len == 0) {
                     Some(rot) => Err(rot),
                     None => Ok(self.bytes[at..at + stands.len].to_vec()),

@@ -424,8 +424,12 @@ impl Run {
             rules: AppendRules::default(),
         };
         let mark = found.marks.marks.get(&self.id).copied();
+        let is_kafkas = found.marks.is_kafkas;
         let (start, end) = (found.start_of("t", 0), found.end_of("t", 0));
-        shard.open_partition(spec, Before { mark, clean: found.clean, accept_loss: false, start, end });
+        shard.open_partition(
+            spec,
+            Before { mark, clean: found.clean, accept_loss: false, start, end, is_kafkas },
+        );
         shard.all_opened().await;
         shard.start_cleaner(self.cleaner);
         Ok(shard)

@@ -77,6 +77,7 @@ impl Life {
             accept_loss: false,
             start: self.found.start_of("t", id.partition),
             end: self.found.end_of("t", id.partition),
+            is_kafkas: self.found.marks.is_kafkas,
         };
         let spec = PartitionSpec {
             id,

@@ -280,6 +280,7 @@ impl Head {
             accept_loss: before.accept_loss,
             start: before.start,
             end: before.end,
+            is_kafkas: before.is_kafkas,
             room: ProducerRoom::default(),
         };
         let loaded = metadata_log::load(&self.reactor, log_dir, &request, cluster_id).await;

@@ -375,9 +375,10 @@ impl Run {
         shard.expire_producers(self.expire_after.as_millis() as i64, Duration::from_secs(1));
         for id in &self.partitions {
             let mark = found.marks.marks.get(id).copied();
+            let is_kafkas = found.marks.is_kafkas;
             let accept_loss = accepted == Some(*id);
             let (start, end) = (found.start_of("t", id.partition), found.end_of("t", id.partition));
-            let before = Before { mark, clean: found.clean, accept_loss, start, end };
+            let before = Before { mark, clean: found.clean, accept_loss, start, end, is_kafkas };
             shard.open_partition(self.spec(*id), before);
         }
         shard.all_opened().await;

@@ -312,8 +312,12 @@ impl Life {
         let started = self.world.run(&self.reactor, PATIENCE, async move {
             let (found, shard) = boot::start_alone(&reactor, Path::new(DIR)).await?;
             let mark = found.marks.marks.get(&ID).copied();
+            let is_kafkas = found.marks.is_kafkas;
             let (start, end) = (found.start_of("t", 0), found.end_of("t", 0));
-            shard.open_partition(spec, Before { mark, clean: found.clean, accept_loss, start, end });
+            shard.open_partition(
+                spec,
+                Before { mark, clean: found.clean, accept_loss, start, end, is_kafkas },
+            );
             shard.all_opened().await;
             Ok(shard)
         });
