@@ -14,6 +14,8 @@ pub const CHUNK_BUSY: usize = 512 << 10;
 /// The tail chunk of a partition holds what it gets in so many milliseconds: a core's partitions hold no more open
 /// together than what the core gets in that time, and a block each.
 pub const CHUNK_SPAN_MS: u64 = 50;
+/// Idle chunks that a core gives back to the system in one go: each is a system call.
+pub const TRIMMED_AT_ONCE: usize = 256;
 
 /// Bytes of a core's tails that are kept in memory at first, whether somebody reads them or not.
 pub const TAIL_MEMORY: usize = 16 << 20;

@@ -19,7 +19,7 @@ use bytes::Bytes;
 
 use super::memory::{HugePages, Source};
 use super::sync::{Bell, Completer, Completion, Notified, completion};
-use crate::limits::{BLOCK, CHUNK_MAX, CHUNK_MIN};
+use crate::limits::{BLOCK, CHUNK_MAX, CHUNK_MIN, TRIMMED_AT_ONCE};
 
 /// What a chunk is used for. Each share has a budget of its own, so that no use can starve another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -288,8 +288,10 @@ impl Pool {
         self.collect();
         let inner = &self.inner;
         let mut free = inner.free.borrow_mut();
-        for (class, idle) in free.iter_mut().zip(&inner.idle) {
-            let doomed = idle.get().min(class.len()).div_ceil(2);
+        let mut left = TRIMMED_AT_ONCE;
+        for (class, idle) in free.iter_mut().zip(&inner.idle).rev() {
+            let doomed = idle.get().min(class.len()).div_ceil(2).min(left);
+            left -= doomed;
             for raw in class.drain(..doomed) {
                 // SAFETY: a free chunk is reached by nobody else.
                 unsafe {
