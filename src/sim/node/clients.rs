@@ -126,9 +126,9 @@ impl Run {
     async fn move_replica(&self, client: &mut Client, life: u64) -> io::Result<()> {
         let (name, topic) = self.some_topic(life).await?;
         let partitions = vec![self.draw(topic.partitions as u64) as i32];
-        let dir = self.rng.borrow_mut().pick(&self.dirs).display().to_string();
-        let asked =
-            AlterReplicaLogDir { path: dir, topics: vec![AlterReplicaLogDirTopic { name, partitions }] };
+        let to = self.rng.borrow_mut().index(self.dirs.len());
+        let path = self.dirs[to].display().to_string();
+        let asked = AlterReplicaLogDir { path, topics: vec![AlterReplicaLogDirTopic { name, partitions }] };
         let response = client.ask(&AlterReplicaLogDirsRequest { dirs: vec![asked] }, 2).await?;
         let answer = response.results[0].partitions[0].error_code;
         let allowed = [
@@ -142,9 +142,24 @@ impl Run {
         // A disk fails amid it.
         let is_calm = !self.dirs.iter().any(|dir| self.world.disk_at(self.node, dir).has_trouble());
         if answer == ErrorCode::NONE && is_calm && self.draw(2) == 0 {
-            self.fail_some_disk(IoKind::Metadata, 60);
+            self.fail_amid_a_move(to);
         }
         Ok(())
+    }
+
+    /// Something of what a move does with folders fails: perhaps the changes of names at its end, or what comes next.
+    fn fail_amid_a_move(&self, to: usize) {
+        let disk = |n: usize| self.world.disk_at(self.node, &self.dirs[n]);
+        match self.draw(3) {
+            0 => self.fail_some_disk(IoKind::Metadata, 60),
+            1 => disk(to).fail_from_rename("-future", 1 + self.draw(3)),
+            _ => {
+                let nth = 1 + self.draw(3);
+                (0..self.dirs.len())
+                    .filter(|n| *n != to)
+                    .for_each(|n| disk(n).fail_from_rename("-delete", nth));
+            }
+        }
     }
 
     async fn delete_topic(&self, client: &mut Client, life: u64) -> io::Result<()> {

@@ -136,6 +136,9 @@ impl DiskState {
             Call::Open { path, .. } if self.tree.find(path, false).is_ok() => Ok(()),
             _ => self.writable(),
         };
+        if let Call::Rename(from, to) = &call {
+            self.note_rename(from, to);
+        }
         let fault = writable.and(self.fault(IoKind::Metadata));
         match call {
             Call::CreateDirs(path) => {

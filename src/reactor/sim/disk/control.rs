@@ -65,6 +65,14 @@ impl DiskControl {
         state.troubled = true;
     }
 
+    /// Fails the `nth` directory call, allocation or truncation from the next change of a name on that ends so, or did
+    /// (1 is that change itself), with `EIO`.
+    pub fn fail_from_rename(&self, end: &'static str, nth: u64) {
+        let mut state = self.state.borrow_mut();
+        state.fail_from.push((end, nth));
+        state.troubled = true;
+    }
+
     /// Fails everything with `EIO`, or no longer.
     pub fn set_broken(&self, broken: bool) {
         self.state.borrow_mut().broken = broken;
@@ -86,6 +94,7 @@ impl DiskControl {
         let mut state = self.state.borrow_mut();
         state.broken = false;
         state.fail_at.clear();
+        state.fail_from.clear();
         state.troubled = false;
     }
 

@@ -48,6 +48,8 @@ pub(in crate::reactor::sim) struct DiskState {
     pub(super) finished_writes: u64,
     pub(super) stalled_until: u64,
     pub(super) fail_at: Vec<(IoKind, u64)>,
+    /// What begins to count at the next change of a name that ends so.
+    pub(super) fail_from: Vec<(&'static str, u64)>,
     /// Something was asked to fail since the disk was last mended.
     pub(super) troubled: bool,
     pub(super) broken: bool,
@@ -97,6 +99,7 @@ impl DiskState {
             finished_writes: 0,
             stalled_until: 0,
             fail_at: Vec::new(),
+            fail_from: Vec::new(),
             troubled: false,
             broken: false,
             read_only: false,
@@ -230,6 +233,14 @@ impl DiskState {
     /// The journal was to be written, and that failed: perhaps it is gone, and the file system with it.
     pub(super) fn journal_fault(&mut self) {
         self.read_only |= self.rng.coin();
+    }
+
+    /// A name is about to be changed: perhaps a fault waits for it.
+    pub(super) fn note_rename(&mut self, from: &Path, to: &Path) {
+        let ends = |path: &Path, end: &str| path.as_os_str().as_encoded_bytes().ends_with(end.as_bytes());
+        let waits = |(end, _): &mut (&'static str, u64)| ends(from, end) || ends(to, end);
+        let begun: Vec<_> = self.fail_from.extract_if(.., waits).collect();
+        self.fail_at.extend(begun.into_iter().map(|(_, nth)| (IoKind::Metadata, nth)));
     }
 
     /// Whether an operation of this kind fails, by the seed or because a test said so.
