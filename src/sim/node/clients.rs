@@ -92,7 +92,7 @@ impl Run {
                 0 => self.create_topic(&mut client).await?,
                 1 => self.delete_topic(&mut client, life).await?,
                 2 => self.create_partitions(&mut client, life).await?,
-                3..=5 if self.dirs.len() > 1 => self.move_replica(&mut client, life).await?,
+                3..=5 if self.dirs.len() > 1 => self.move_replicas(&mut client, life).await?,
                 _ => drop(self.ask_for_id(&mut client).await?),
             }
             self.pause(Duration::from_millis(if few { 4 } else { 60 })).await;
@@ -122,26 +122,31 @@ impl Run {
         Ok(())
     }
 
-    /// Has a replica go to another log directory, and does not wait until it has.
-    async fn move_replica(&self, client: &mut Client, life: u64) -> io::Result<()> {
+    /// Has a replica go to another log directory, or all of a topic, and does not wait until they have.
+    async fn move_replicas(&self, client: &mut Client, life: u64) -> io::Result<()> {
         let (name, topic) = self.some_topic(life).await?;
-        let partitions = vec![self.draw(topic.partitions as u64) as i32];
+        let mut partitions: Vec<i32> = (0..topic.partitions).collect();
+        if self.draw(2) == 0 {
+            partitions = vec![*self.rng.borrow_mut().pick(&partitions)];
+        }
         let to = self.rng.borrow_mut().index(self.dirs.len());
         let path = self.dirs[to].display().to_string();
         let asked = AlterReplicaLogDir { path, topics: vec![AlterReplicaLogDirTopic { name, partitions }] };
         let response = client.ask(&AlterReplicaLogDirsRequest { dirs: vec![asked] }, 2).await?;
-        let answer = response.results[0].partitions[0].error_code;
         let allowed = [
             ErrorCode::NONE,
             ErrorCode::KAFKA_STORAGE_ERROR,
             ErrorCode::REPLICA_NOT_AVAILABLE,
             ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
         ];
-        assert!(allowed.contains(&answer), "seed {}: {answer}", self.seed());
-        self.report.borrow_mut().moves += u64::from(answer == ErrorCode::NONE);
+        let answers = response.results[0].partitions.iter().map(|answer| answer.error_code);
+        let strange = answers.clone().find(|answer| !allowed.contains(answer));
+        assert_eq!(strange, None, "seed {}", self.seed());
+        let moves = answers.filter(|answer| answer.is_none()).count() as u64;
+        self.report.borrow_mut().moves += moves;
         // A disk fails amid it.
         let is_calm = !self.dirs.iter().any(|dir| self.world.disk_at(self.node, dir).has_trouble());
-        if answer == ErrorCode::NONE && is_calm && self.draw(2) == 0 {
+        if moves > 0 && is_calm && self.draw(4) > 0 {
             self.fail_amid_a_move(to);
         }
         Ok(())
@@ -150,7 +155,7 @@ impl Run {
     /// Something of what a move does with folders fails: perhaps the changes of names at its end, or what comes next.
     fn fail_amid_a_move(&self, to: usize) {
         let disk = |n: usize| self.world.disk_at(self.node, &self.dirs[n]);
-        match self.draw(3) {
+        match self.draw(4) {
             0 => self.fail_some_disk(IoKind::Metadata, 60),
             1 => disk(to).fail_from_rename("-future", 1 + self.draw(3)),
             _ => {
