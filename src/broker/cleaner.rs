@@ -182,14 +182,17 @@ impl<'a> Cleaning<'a> {
     }
 
     async fn run(mut self, plan: &Plan) -> Result<(), Stopped> {
-        let (rules, before) = self.online(|online| {
+        let (rules, before, stable) = self.online(|online| {
             let log = &online.partition.log;
-            (log.config().clone(), log.size())
+            (log.config().clone(), log.size(), log.stable_offset())
         })?;
         let Some(compaction) = rules.compaction.clone() else { return Err(Stopped::Going) };
         // An exchange that is over must not be done again with what is written from here on: an earlier cleaning may
         // not have been able to say that it was over.
         self.write_checkpoint(plan.dirty.start, Vec::new()).await?;
+        // The batch that reaches to the mark may go too: recovery, which looks for it, must find a mark that lies behind
+        // all that is cleaned. On a full disk marks lag.
+        self.replica.volume.marks.set_now(self.replica.id, stable).await?;
         let (table, end) = self.note_keys(plan).await?;
         let first_dirty = plan.dirty.start;
         for group in plan.groups.iter().filter(|group| group[0] < end) {
