@@ -373,9 +373,10 @@ impl Run {
             );
         }
         // What was sent and is not there will not come any more, unless somebody was told of it: then a crash may
-        // bring it back.
+        // bring it back. Nor is it known what retention has taken since the start, which a crash may undo too.
         let numbers: BTreeSet<u64> = known.told.values().map(|record| record.number).collect();
-        known.sent.retain(|number, _| numbers.contains(number));
+        let deletes = self.log.delete;
+        known.sent.retain(|number, _| deletes || numbers.contains(number));
         let gone: Vec<_> = known.told.iter().filter(|(offset, _)| !read.found.contains_key(offset)).collect();
         let mut report = self.report.borrow_mut();
         report.found += read.found.len() as u64;
