@@ -103,7 +103,7 @@ fn shard_loses_nothing_acknowledged_and_nothing_comes_back_from_the_dead() {
 fn compaction_keeps_the_last_record_of_each_key() {
     let workload = Workload {
         name: "compaction",
-        seeds: 100,
+        seeds: 80,
         run: compaction::run,
         run_traced: |seed, lines, keep| compaction::run_traced(seed, lines, keep),
         add: compaction::Report::add,
@@ -112,6 +112,7 @@ fn compaction_keeps_the_last_record_of_each_key() {
     assert!(sum.acknowledged > seeds && sum.found > seeds && sum.read_whole > seeds, "{sum:?}");
     assert!(sum.gone > seeds && sum.tombstones_gone > 0, "something was compacted: {sum:?}");
     assert!(sum.power_losses > seeds && sum.disk_failures > 0, "{sum:?}");
+    assert!(sum.retained > seeds / 2 && sum.filled > seeds / 2 && sum.filled_in_exchange > 0, "{sum:?}");
 }
 
 #[test]
