@@ -112,7 +112,7 @@ fn compaction_keeps_the_last_record_of_each_key() {
     assert!(sum.acknowledged > seeds && sum.found > seeds && sum.read_whole > seeds, "{sum:?}");
     assert!(sum.gone > seeds && sum.tombstones_gone > 0, "something was compacted: {sum:?}");
     assert!(sum.power_losses > seeds && sum.disk_failures > 0, "{sum:?}");
-    assert!(sum.retained > seeds / 2 && sum.filled > seeds / 2 && sum.filled_in_exchange > 0, "{sum:?}");
+    assert!(sum.retained > 0 && sum.filled > seeds / 3 && sum.filled_in_exchange > 0, "{sum:?}");
 }
 
 #[test]
