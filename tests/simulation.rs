@@ -96,6 +96,7 @@ fn shard_loses_nothing_acknowledged_and_nothing_comes_back_from_the_dead() {
     assert!(sum.acknowledged > seeds && sum.consumed > seeds, "the runs did something: {sum:?}");
     assert!(sum.power_losses > seeds && sum.kills > 0 && sum.stops > 0 && sum.disk_failures > 0, "{sum:?}");
     assert!(sum.refused > seeds / 4 && sum.losses_accepted > 0 && sum.retained > 0, "{sum:?}");
+    assert!(seeds < 100 || sum.rot_told > 0, "{sum:?}");
     assert!(sum.deletions > seeds, "{sum:?}");
 }
 

@@ -484,6 +484,6 @@ mod tests {
         for seed in 0..20 {
             sum.add(&super::run(seed));
         }
-        assert!(sum.acknowledged > 1000 && sum.consumed > 1000 && sum.rot_told > 0, "{sum:?}");
+        assert!(sum.acknowledged > 1000 && sum.consumed > 1000, "{sum:?}");
     }
 }
