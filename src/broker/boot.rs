@@ -80,12 +80,11 @@ pub async fn look(disk: &Disk, dir: &Path, id: Uuid) -> io::Result<Found> {
     let clean = disk.list(dir).await?.iter().any(|entry| entry.name == CLEAN);
     let marks = FoundMarks::read(disk, dir).await?;
     // After a crash it may tell of a topic that was deleted and made again: the partitions' own files tell then.
-    let (mut starts, mut ends) = (Map::default(), Map::default());
+    let mut starts = Map::default();
     if clean {
         starts = read_offsets(disk, dir.join(LOG_STARTS)).await?;
-        ends = read_offsets(disk, dir.join(RECOVERY_POINTS)).await?;
     }
-    Ok(Found { id, report, marks, clean, starts, ends })
+    Ok(Found { id, report, marks, clean, starts, ends: Map::default() })
 }
 
 async fn read_offsets(disk: &Disk, path: PathBuf) -> io::Result<Map<(String, i32), i64>> {

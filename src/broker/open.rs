@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::boot::{LOG_STARTS, RECOVERY_POINTS};
+use super::boot::LOG_STARTS;
 use super::cleaner;
 use super::log_dir::LogDir;
 use super::messages::PartitionId;
@@ -149,7 +149,6 @@ impl<'a> Opener<'a> {
             self.refuse_loss(0, "the folder holds no segment")?;
             return Ok(self.make().await?);
         }
-        self.refuse_strays(&found)?;
         let epochs = self.read_epochs().await?;
         let mut first_to_scan = found.iter().position(|segment| !segment.indexed).unwrap_or(found.len() - 1);
         // The end of the segment before tells whether what follows does follow: names of files of one round come in
@@ -233,20 +232,6 @@ impl<'a> Opener<'a> {
             self.log_dir.disk.replace(&self.request.dir.join(NAME), checkpoint.encode()).await?;
         }
         Ok(cleaned)
-    }
-
-    /// A segment that begins behind where the log ended is none of this log. What would be appended behind it would not
-    /// be found again after a crash, when it does not follow the segment before it.
-    fn refuse_strays(&self, found: &[Found]) -> Result<(), OpenError> {
-        let Some(end) = self.request.end else { return Ok(()) };
-        let Some(stray) = found.iter().find(|segment| segment.base_offset > end) else { return Ok(()) };
-        let points = self.log_dir.path.join(RECOVERY_POINTS);
-        Err(OpenError::Damaged(format!(
-            "{} does not belong to this log, which ended at offset {end} when it was stopped, as {} tells. Nothing was \
-             changed. Move the file away while the broker is stopped",
-            self.path(stray.base_offset).display(),
-            points.display()
-        )))
     }
 
     async fn begin_rebuild(&self, snapshots: BTreeMap<i64, u64>, found: &[Found]) -> io::Result<Rebuild<'a>> {
@@ -351,7 +336,7 @@ impl<'a> Opener<'a> {
     /// Up to where the log was durable: no start was ever told that lies behind that.
     fn durable_end(&self) -> Option<i64> {
         let (_, told) = self.told.get();
-        self.request.mark.max((told > 0).then_some(told)).max(self.request.end)
+        self.request.mark.max((told > 0).then_some(told))
     }
 
     async fn read_epochs(&self) -> Result<Epochs, OpenError> {

@@ -141,20 +141,3 @@ fn a_segment_that_is_gone_is_told_from_one_that_was_compacted() {
     let why = life.refusal_of().expect("acknowledged records are gone");
     assert!(why.contains(&format!("from offset {gone} to")), "{why}");
 }
-
-#[test]
-fn a_file_behind_the_end_is_not_taken_for_a_segment() {
-    let life = Life::first(LogConfig::default()).opened();
-    life.produce(5, 100);
-    life.stop().unwrap();
-    let [path] = &life.files(Kind::Log)[..] else { panic!("one segment") };
-    let stray = segment::file(Path::new("/data/t-0"), 1_000, Kind::Log);
-    life.put(&stray, Some(life.content(path)));
-    let life = life.next().opened();
-    let why = life.refusal_of().expect("it would be appended to");
-    assert!(why.contains("00000000000000001000.log") && why.contains("offset 5"), "{why}");
-    assert!(life.files(Kind::Log).contains(&stray), "nothing was changed");
-    life.put(&stray, None);
-    let life = life.next().opened();
-    assert_eq!((life.refusal_of(), life.end()), (None, Some(5)));
-}
