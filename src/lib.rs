@@ -5,6 +5,7 @@
 //! - [`command`]: the command line, a file or folder for each subcommand; [`command::serve`] runs a broker.
 //! - [`broker`]: a node: its start and stop, connections, one file for each API, shards, the disk's rounds.
 //! - [`controller`]: commands to records to images of the cluster. Pure.
+//! - [`coordinator`]: consumer groups and their offsets: records and replies, timers, undo. Pure.
 //! - [`partition`]: a log with a role: what may be appended, watermarks, what may be read. Pure.
 //! - [`log`]: one partition's log: segments, tail, indexes, recovery, retention, compaction. Pure.
 //! - [`config`]: the table of all settings, the broker's file, the per-core profiles. Pure.
@@ -13,7 +14,7 @@
 //! - [`sim`]: workloads that run the real code on the twin, and check what was promised.
 //! - [`limits`]: every bound. [`collections`]: maps whose order is the same in every process.
 //!
-//! Imports point one way: command, broker, then controller and partition, log, wire, limits. What decides is pure: it
+//! Imports point one way: command, broker, then coordinator, controller and partition, log, wire, limits. What decides is pure: it
 //! is given its input and the time, and says what to do; the shell around it awaits, and decides nothing. Outside
 //! `reactor` nothing names a clock, a socket, a file or a thread.
 //!
@@ -65,6 +66,7 @@ pub mod collections;
 pub mod command;
 pub mod config;
 pub mod controller;
+pub mod coordinator;
 pub mod limits;
 pub mod log;
 pub mod partition;

@@ -117,3 +117,18 @@ pub const PRODUCERS_TURN: usize = 4096;
 
 /// Damaged places that are remembered of a partition, so that each is told once.
 pub const ROT_NOTED: usize = 64;
+
+/// Records of a coordinator that are gathered into one batch; those of one event stay together even past it.
+pub const COORDINATOR_BATCH_RECORDS: usize = 10_000;
+/// Bytes of records that are gathered into one batch.
+pub const COORDINATOR_BATCH_BYTES: usize = 512 << 10;
+/// Timers of a coordinator that fire in one go.
+pub const COORDINATOR_TIMERS_TURN: usize = 256;
+/// Groups that are looked at in one go: when loading ends, for expiry, for topics that were deleted.
+pub const GROUPS_TURN: usize = 1024;
+/// Offsets that are deleted in one go by expiry or because their topic was deleted.
+pub const OFFSETS_TURN: usize = 4096;
+/// Member ids of one group that were handed out and not used yet; past it, a new member is told that the group is full.
+pub const GROUP_PENDING_MEMBERS: usize = 20_000;
+/// Sets of deleted topics whose offsets are still to be looked for.
+pub const TOPIC_SWEEPS: usize = 64;

@@ -1,0 +1,9 @@
+//! Tests of the whole room: the runtime, each rule of groups and offsets, and random histories from seeds.
+
+mod bench;
+mod durable;
+mod groups;
+mod members;
+mod model;
+mod offsets;
+mod runtime;
