@@ -1,8 +1,5 @@
 //! Hostile bytes: no decoder panics, and none takes more memory than a small multiple of what it was given.
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
-
 use bytes::Bytes;
 use ottla::wire::api::RequestHeader;
 use ottla::wire::batch::{self, Batch, BatchBuilder, Compression};
@@ -11,49 +8,7 @@ use ottla::wire::metadata_record::MetadataRecord;
 use ottla::wire::schema::Entry;
 
 use crate::generate::{Chance, all_versions, message};
-
-/// Counts what each thread holds, so that tests beside each other do not disturb the counts.
-struct Counting;
-
-std::thread_local! {
-    static HELD: Cell<isize> = const { Cell::new(0) };
-    static PEAK: Cell<isize> = const { Cell::new(0) };
-}
-
-fn count(bytes: isize) {
-    // At the end of a thread its counters are gone; nobody asks for them then.
-    let _ = HELD.try_with(|held| {
-        held.set(held.get() + bytes);
-        let _ = PEAK.try_with(|peak| peak.set(peak.get().max(held.get())));
-    });
-}
-
-// SAFETY: every call is passed on as it came.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count(layout.size() as isize);
-        unsafe { System.alloc(layout) }
-    }
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        count(-(layout.size() as isize));
-        unsafe { System.dealloc(pointer, layout) }
-    }
-    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        count(size as isize - layout.size() as isize);
-        unsafe { System.realloc(pointer, layout, size) }
-    }
-}
-
-#[global_allocator]
-static COUNTING: Counting = Counting;
-
-/// The most memory that `run` held at once.
-fn peak_of<T>(run: impl FnOnce() -> T) -> usize {
-    let before = HELD.get();
-    PEAK.set(before);
-    drop(run());
-    (PEAK.get() - before) as usize
-}
+use crate::memory::peak;
 
 /// A byte of a flexible message may stand for a whole list element with several empty fields; errors and the
 /// writer's first buffer take a little in any case.
@@ -66,7 +21,7 @@ const FACTOR: usize = 32;
 /// Feeds the bytes to the decoder of a message (and, if they are one, to its encoder).
 fn feed(entry: &Entry, version: i16, bytes: &[u8]) -> f64 {
     let input = Bytes::copy_from_slice(bytes);
-    let peak = peak_of(|| (entry.again)(input, version));
+    let (_, peak) = peak(|| (entry.again)(input, version));
     assert!(
         peak <= allowed(bytes.len()),
         "{} version {version} held {peak} bytes for {}: {bytes:02x?}",
@@ -159,7 +114,7 @@ fn headers_and_metadata_records() {
             bytes[..3].copy_from_slice(&[if i % 4 == 0 { 0 } else { 1 }, chance.below(30) as u8, 0]);
         }
         let input = Bytes::copy_from_slice(&bytes);
-        let peak = peak_of(|| {
+        let (_, peak) = peak(|| {
             let header = RequestHeader::decode(&mut Reader::new(input.clone()));
             (header, MetadataRecord::decode(&mut Reader::new(input)))
         });
@@ -197,7 +152,7 @@ fn changed_batches() {
                 bad[at] = chance.next() as u8;
             }
             bad.truncate(bad.len() - chance.below(40) as usize);
-            let peak = peak_of(|| read_all(&bad, limit));
+            let (_, peak) = peak(|| read_all(&bad, limit));
             // The decompressed records twice while their buffer grows, and what a decoder needs: an LZ4 block of
             // up to 4 MiB twice, as its header asks.
             assert!(peak <= 2 * limit + (9 << 20), "{compression}: {peak} bytes held");

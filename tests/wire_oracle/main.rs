@@ -8,3 +8,5 @@ mod generate;
 mod hostile;
 mod jars;
 mod kafka_protocol_crate;
+#[path = "../support/memory.rs"]
+mod memory;

@@ -10,10 +10,11 @@ use bytes::Bytes;
 use ottla::broker::boot;
 use ottla::broker::call::Responder;
 use ottla::broker::cleaner::CleanerConfig;
-use ottla::broker::lifecycle::{Before, PartitionSpec};
+use ottla::broker::lifecycle::PartitionSpec;
 use ottla::broker::messages::{
     DeleteRecordsPart, FetchCall, FetchPart, PartitionId, ProduceCall, ProducePart, ShardReply, ShardRequest,
 };
+use ottla::broker::open::Before;
 use ottla::broker::replica::State;
 use ottla::broker::shard::Shard;
 use ottla::limits::BLOCK;
@@ -311,13 +312,7 @@ impl Life {
         };
         let started = self.world.run(&self.reactor, PATIENCE, async move {
             let (found, shard) = boot::start_alone(&reactor, Path::new(DIR)).await?;
-            let mark = found.marks.marks.get(&ID).copied();
-            let is_kafkas = found.marks.is_kafkas;
-            let (start, end) = (found.start_of("t", 0), found.end_of("t", 0));
-            shard.open_partition(
-                spec,
-                Before { mark, clean: found.clean, accept_loss, start, end, is_kafkas },
-            );
+            shard.open_partition(spec, Before { accept_loss, ..found.before("t", ID) });
             shard.all_opened().await;
             Ok(shard)
         });
