@@ -6,7 +6,7 @@
 #
 # DIR is where the data goes (default target/upkeep), SIZE how much is compacted, and deleted (default 2GB), N records
 # are written a second (default 2000), S is how long each look takes (default 20). With --kafka the same is done with
-# stock Kafka afterwards. Ends only what it started.
+# stock Kafka afterwards. The load has the last CPU, the broker all others. Ends only what it started.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(dirname "$here")
@@ -35,7 +35,9 @@ clean_up() {
 }
 trap clean_up EXIT
 
-at() { "$ottla" --quiet -b "127.0.0.1:$port" "$@"; }
+last=$(($(nproc) - 1))
+beside="taskset -c 0-$((last > 0 ? last - 1 : 0))"
+at() { taskset -c "$last" "$ottla" --quiet -b "127.0.0.1:$port" "$@"; }
 
 look() { # LABEL
   printf '%-24s' "$1"
@@ -50,6 +52,7 @@ size_of() { # TOPIC
 fill() { # TOPIC: segments of 64 MiB that nothing is done to yet
   at topic create "$1" -p 4 -c segment.bytes=67108864 -c min.compaction.lag.ms=0 -c min.cleanable.dirty.ratio=0.01 \
     -c file.delete.delay.ms=0
+  sleep 2 # until stock Kafka knows its topic
   at bench produce -t "$1" --record-size 200 --key-size 16 --batch-bytes 16KiB --bytes "$bytes" >"$dir/fill.log"
 }
 
@@ -57,7 +60,8 @@ measure() {
   at topic create live -p 8
   fill compacted
   fill deleted
-  sleep 5
+  # Disks, those of virtual machines above all, work on for a while after so much was written.
+  sleep 20
   look "warm up" >"$dir/warm.log"
   look "before"
   local full half
@@ -77,7 +81,7 @@ measure() {
 
 echo "== Ottla, $rate records a second"
 printf 'log.cleaner.backoff.ms=500\nlog.retention.check.interval.ms=1000\n' >"$dir/server.properties"
-"$ottla" serve --quiet --config "$dir/server.properties" --data-dir "$dir/ottla" --listen "127.0.0.1:$port" \
+$beside "$ottla" serve --quiet --config "$dir/server.properties" --data-dir "$dir/ottla" --listen "127.0.0.1:$port" \
   >"$dir/ottla.log" 2>&1 &
 broker=$!
 sleep 2
@@ -87,7 +91,7 @@ broker=''
 if [ "$kafka" = 1 ]; then
   echo "== stock Kafka 4.2, $rate records a second"
   port=19792
-  "$here/stock-kafka/run.sh" start --dir "$dir/kafka" --port "$port" --set log.cleaner.backoff.ms=500 \
+  $beside "$here/stock-kafka/run.sh" start --dir "$dir/kafka" --port "$port" --set log.cleaner.backoff.ms=500 \
     --set log.retention.check.interval.ms=1000 >/dev/null
   measure
 fi

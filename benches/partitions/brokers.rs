@@ -4,7 +4,8 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
@@ -40,6 +41,7 @@ impl Broker {
     pub fn new(kind: Kind, dir: &Path) -> Broker {
         let dir = dir.canonicalize().expect("it is there").join(kind.name());
         let _ = fs::remove_dir_all(&dir);
+        settle(dir.parent().expect("a folder in a folder"));
         fs::create_dir_all(&dir).expect("the folder can be made");
         let port = if kind == Kind::Ottla { 19392 } else { 19492 };
         let broker = Broker { kind, dir, address: format!("127.0.0.1:{port}"), process: None };
@@ -172,6 +174,21 @@ impl Drop for Broker {
     fn drop(&mut self) {
         self.kill();
         let _ = fs::remove_dir_all(&self.dir);
+    }
+}
+
+/// Waits until the file system has done what the removal of so many files leaves to do, discards above all: it is not
+/// the next broker's work.
+fn settle(dir: &Path) {
+    let mut quick = 0;
+    for _ in 0..100 {
+        let began = Instant::now();
+        drop(Command::new("sync").arg("-f").arg(dir).status());
+        quick = if began.elapsed() < Duration::from_millis(50) { quick + 1 } else { 0 };
+        if quick == 3 {
+            return;
+        }
+        sleep(Duration::from_secs(1));
     }
 }
 

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use super::log_dir::LogDir;
 use super::open::remove_if_there;
+use super::pace::Pace;
 use super::replica::{Online, Replica};
 use super::shard::Shard;
 use crate::config::BrokerConfig;
@@ -22,7 +23,7 @@ use crate::log::compact::{Compaction, Plan};
 use crate::log::index::SegmentIndex;
 use crate::log::segment::{self, BatchPlace, Kind};
 use crate::log::{LogConfig, Unknown};
-use crate::reactor::{File, Nanos, Share};
+use crate::reactor::{File, Share};
 use crate::wire::batch::{Batch, front};
 
 /// Bytes that are read or written at once.
@@ -171,14 +172,13 @@ struct Cleaning<'a> {
     shard: &'a Rc<Shard>,
     replica: &'a Rc<Replica>,
     config: CleanerConfig,
-    began: Nanos,
-    /// Bytes read and written so far.
-    bytes: u64,
+    pace: Pace,
 }
 
 impl<'a> Cleaning<'a> {
     fn new(shard: &'a Rc<Shard>, replica: &'a Rc<Replica>, config: CleanerConfig) -> Self {
-        Cleaning { shard, replica, config, began: shard.reactor.now(), bytes: 0 }
+        let pace = Pace::new(shard.reactor.now(), config.bytes_per_second);
+        Cleaning { shard, replica, config, pace }
     }
 
     async fn run(mut self, plan: &Plan) -> Result<(), Stopped> {
@@ -193,11 +193,15 @@ impl<'a> Cleaning<'a> {
         // The batch that reaches to the mark may go too: recovery, which looks for it, must find a mark that lies behind
         // all that is cleaned. On a full disk marks lag.
         self.replica.volume.marks.set_now(self.replica.id, stable).await?;
-        let (table, end) = self.note_keys(plan).await?;
+        let (mut table, end) = self.note_keys(plan).await?;
         let first_dirty = plan.dirty.start;
         for group in plan.groups.iter().filter(|group| group[0] < end) {
             let pass = Pass { table: &table, end, config: &rules, compaction: &compaction };
             self.clean_group(group, first_dirty, &pass).await?;
+        }
+        let keys = table.len();
+        while table.let_go() {
+            self.shard.reactor.yield_now().await;
         }
         self.online(|online| online.partition.log.cleaned_up_to(end))?;
         self.write_checkpoint(end, Vec::new()).await?;
@@ -205,7 +209,7 @@ impl<'a> Cleaning<'a> {
         tracing::info!(
             "{}: compacted up to offset {end}: {before} bytes became {after}, {} keys",
             self.replica.name(),
-            table.len()
+            keys
         );
         Ok(())
     }
@@ -337,13 +341,13 @@ impl<'a> Cleaning<'a> {
     /// Counts bytes, lets others run, and waits where there were too many.
     async fn pace(&mut self, bytes: usize) -> Result<(), Stopped> {
         self.still_wanted()?;
-        self.bytes += bytes as u64;
-        let due = self.bytes as f64 / self.config.bytes_per_second;
-        let passed = self.shard.reactor.now().since(self.began).as_secs_f64();
-        match Duration::try_from_secs_f64(due - passed) {
-            Ok(wait) if wait > Duration::from_millis(1) => self.shard.reactor.sleep(wait.min(PAUSE)).await,
-            _ => self.shard.reactor.yield_now().await,
+        let reactor = &self.shard.reactor;
+        let appended = self.replica.volume.rounds.take_appended();
+        match self.pace.step(reactor.now(), bytes, appended) {
+            Some(wait) => reactor.sleep(wait.min(PAUSE)).await,
+            None => reactor.yield_now().await,
         }
+        self.pace.resume(reactor.now());
         Ok(())
     }
 }

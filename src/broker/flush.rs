@@ -29,6 +29,8 @@ pub struct Rounds {
     gather: Cell<usize>,
     dirty: RefCell<Vec<Rc<Replica>>>,
     dirty_bytes: Cell<usize>,
+    /// Whether anything was appended since somebody asked.
+    appended: Cell<bool>,
     /// Rung when there is something to write.
     work: Bell,
     writing: Cell<bool>,
@@ -59,6 +61,7 @@ impl Default for Rounds {
             gather: Cell::new(ROUND_BYTES),
             dirty: RefCell::default(),
             dirty_bytes: Cell::default(),
+            appended: Cell::default(),
             work: Bell::default(),
             writing: Cell::default(),
             written: RefCell::default(),
@@ -73,11 +76,17 @@ impl Rounds {
     /// Puts a partition on the list for the next round.
     pub fn want(&self, replica: &Rc<Replica>, online: &mut Online, bytes: usize) {
         self.dirty_bytes.set(self.dirty_bytes.get() + bytes);
+        self.appended.set(true);
         if !online.dirty {
             online.dirty = true;
             self.dirty.borrow_mut().push(replica.clone());
         }
         self.work.ring();
+    }
+
+    /// Whether anything was appended since this was asked last.
+    pub fn take_appended(&self) -> bool {
+        self.appended.take()
     }
 
     /// Rung whenever there may be something to write.

@@ -25,6 +25,7 @@ pub mod messages;
 pub mod metadata_log;
 pub mod node;
 pub mod open;
+mod pace;
 pub mod produce;
 pub mod producer_state;
 pub mod producers;

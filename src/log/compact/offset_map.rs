@@ -8,17 +8,19 @@ pub const SLOT: usize = 24;
 /// The table takes no more keys when this part of it is filled, in hundredths.
 const FULL: usize = 90;
 
-/// A hash of a key, and the last offset it was seen at; -1 in an empty slot.
-#[derive(Clone, Copy)]
-struct Slot {
-    hash: (u64, u64),
-    offset: i64,
-}
+/// A hash of a key, and behind the last offset that it was seen at; zeros where the slot is empty, so that memory comes
+/// as the system gives it.
+type Slot = [u64; SLOT / 8];
+/// Slots of a part. Parts are made when they are first needed and let go one by one: a table of many megabytes at once
+/// would hold up its core for as long as that takes.
+const PART: usize = 8192;
 
 /// The table.
 pub struct OffsetMap {
     secret: (u64, u64),
-    slots: Vec<Slot>,
+    /// Empty ones are to be made.
+    parts: Vec<Vec<Slot>>,
+    slots: usize,
     used: usize,
 }
 
@@ -27,32 +29,41 @@ impl OffsetMap {
     pub fn new(secret: (u64, u64), keys: usize, most_bytes: usize) -> OffsetMap {
         let wanted = keys.saturating_mul(100) / FULL + 2;
         let slots = wanted.min(most_bytes / SLOT).max(2);
-        OffsetMap { secret, slots: vec![Slot { hash: (0, 0), offset: -1 }; slots], used: 0 }
+        OffsetMap { secret, parts: vec![Vec::new(); slots.div_ceil(PART)], slots, used: 0 }
+    }
+
+    /// Lets go of some of its memory; false when there is none left. It is of no use any more then.
+    pub fn let_go(&mut self) -> bool {
+        self.parts.pop().is_some()
     }
 
     /// Whether there may be no room for another key.
     pub fn is_full(&self) -> bool {
-        self.used + 1 > self.slots.len() * FULL / 100
+        self.used + 1 > self.slots * FULL / 100
     }
 
     /// Notes that a key was seen at an offset, which is larger than any before. False where there is no room.
     pub fn put(&mut self, key: &[u8], offset: i64) -> bool {
         let hash = self.hash(key);
-        let at = self.place(hash);
-        if self.slots[at].offset < 0 {
+        let (at, slot) = self.place(hash);
+        if slot[2] == 0 {
             if self.is_full() {
                 return false;
             }
             self.used += 1;
         }
-        self.slots[at] = Slot { hash, offset };
+        let part = &mut self.parts[at / PART];
+        if part.is_empty() {
+            *part = vec![[0; SLOT / 8]; PART];
+        }
+        part[at % PART] = [hash.0, hash.1, offset as u64 + 1];
         true
     }
 
     /// The last offset that a key was seen at.
     pub fn get(&self, key: &[u8]) -> Option<i64> {
-        let offset = self.slots[self.place(self.hash(key))].offset;
-        (offset >= 0).then_some(offset)
+        let (_, [_, _, behind]) = self.place(self.hash(key));
+        behind.checked_sub(1).map(|offset| offset as i64)
     }
 
     /// How many keys it holds.
@@ -70,12 +81,15 @@ impl OffsetMap {
     }
 
     /// The slot of a hash, or the empty one where it would go. There always is an empty one.
-    fn place(&self, hash: (u64, u64)) -> usize {
-        let mut at = (hash.0 % self.slots.len() as u64) as usize;
-        while self.slots[at].offset >= 0 && self.slots[at].hash != hash {
-            at = (at + 1) % self.slots.len();
+    fn place(&self, hash: (u64, u64)) -> (usize, Slot) {
+        let mut at = (hash.0 % self.slots as u64) as usize;
+        loop {
+            let slot = self.parts[at / PART].get(at % PART).copied().unwrap_or_default();
+            if slot[2] == 0 || (slot[0], slot[1]) == hash {
+                return (at, slot);
+            }
+            at = (at + 1) % self.slots;
         }
-        at
     }
 }
 
@@ -145,15 +159,19 @@ mod tests {
 
     #[test]
     fn the_last_offset_stays_and_no_key_is_forgotten() {
-        let mut map = OffsetMap::new((1, 2), 1000, usize::MAX);
-        for offset in 0..10_000i64 {
-            assert!(map.put(format!("key-{}", offset % 1000).as_bytes(), offset));
+        // More than one part of the table.
+        let keys = 3 * PART as i64;
+        let mut map = OffsetMap::new((1, 2), keys as usize, usize::MAX);
+        for offset in 0..3 * keys {
+            assert!(map.put(format!("key-{}", offset % keys).as_bytes(), offset));
         }
-        assert_eq!(map.len(), 1000);
-        for key in 0..1000 {
-            assert_eq!(map.get(format!("key-{key}").as_bytes()), Some(9000 + key));
+        assert_eq!(map.len(), keys as usize);
+        for key in 0..keys {
+            assert_eq!(map.get(format!("key-{key}").as_bytes()), Some(2 * keys + key));
         }
         assert_eq!(map.get(b"another"), None);
+        let parts = std::iter::from_fn(|| map.let_go().then_some(())).count();
+        assert!((3..=4).contains(&parts), "{parts}");
     }
 
     #[test]
