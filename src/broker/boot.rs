@@ -9,7 +9,7 @@ use super::log_dir::LogDir;
 use super::marks::{FoundMarks, MarkFiles};
 use super::messages::{LogEnd, LogEnds, PartitionId};
 use super::metadata_log::METADATA_TOPIC;
-use super::open::METADATA;
+use super::open::{Before, METADATA};
 use super::shard::Shard;
 pub use super::upkeep::remove_deleted;
 use super::volume::{SharedVolume, Volume};
@@ -22,7 +22,7 @@ use crate::wire::uuid::Uuid;
 /// Kafka's sign of a clean stop.
 const CLEAN: &str = ".kafka_cleanshutdown";
 /// Kafka's checkpoint of what is flushed: after a clean stop, where logs end.
-pub const RECOVERY_POINTS: &str = "recovery-point-offset-checkpoint";
+const RECOVERY_POINTS: &str = "recovery-point-offset-checkpoint";
 
 /// Kafka's checkpoint of where logs start, for those whose first segment does not tell; in a partition's own folder,
 /// where that one starts.
@@ -41,25 +41,26 @@ pub struct Found {
     pub clean: bool,
     /// Where logs start, as a clean stop has left it: by the topic's name and the partition.
     pub starts: Map<(String, i32), i64>,
-    /// Where logs end, as a clean stop has left it: by the topic's name and the partition.
-    pub ends: Map<(String, i32), i64>,
 }
 
 impl Found {
+    /// What is known of a partition's log that lies here.
+    pub fn before(&self, topic: &str, id: PartitionId) -> Before {
+        Before {
+            mark: self.marks.marks.get(&id).copied(),
+            clean: self.clean,
+            accept_loss: false,
+            start: self.start_of(topic, id.partition),
+            is_kafkas: self.marks.is_kafkas,
+        }
+    }
+
     /// Where a log starts, as a clean stop has left it; none where its files tell.
-    pub fn start_of(&self, topic: &str, partition: i32) -> Option<i64> {
+    fn start_of(&self, topic: &str, partition: i32) -> Option<i64> {
         if self.starts.is_empty() {
             return None;
         }
         self.starts.get(&(topic.to_string(), partition)).copied()
-    }
-
-    /// Where a log ends, as a clean stop has left it.
-    pub fn end_of(&self, topic: &str, partition: i32) -> Option<i64> {
-        if self.ends.is_empty() {
-            return None;
-        }
-        self.ends.get(&(topic.to_string(), partition)).copied()
     }
 }
 
@@ -80,11 +81,8 @@ pub async fn look(disk: &Disk, dir: &Path, id: Uuid) -> io::Result<Found> {
     let clean = disk.list(dir).await?.iter().any(|entry| entry.name == CLEAN);
     let marks = FoundMarks::read(disk, dir).await?;
     // After a crash it may tell of a topic that was deleted and made again: the partitions' own files tell then.
-    let mut starts = Map::default();
-    if clean {
-        starts = read_offsets(disk, dir.join(LOG_STARTS)).await?;
-    }
-    Ok(Found { id, report, marks, clean, starts, ends: Map::default() })
+    let starts = if clean { read_offsets(disk, dir.join(LOG_STARTS)).await? } else { Map::default() };
+    Ok(Found { id, report, marks, clean, starts })
 }
 
 async fn read_offsets(disk: &Disk, path: PathBuf) -> io::Result<Map<(String, i32), i64>> {

@@ -10,10 +10,10 @@ use std::path::{Path, PathBuf};
 use super::boot::{self, Found};
 use super::core::NamedDir;
 use super::identity;
-use super::lifecycle::Before;
 use super::log_dir::LogDir;
 use super::messages::PartitionId;
 use super::metadata_log::METADATA_TOPIC;
+use super::open::Before;
 use super::relocate::{FUTURE, future_dir};
 use crate::collections::Set;
 use crate::controller::directories::Assignment;
@@ -110,19 +110,11 @@ impl Dirs {
 
     /// What is known of a partition's log that lies in this directory.
     pub fn before(&self, directory: Uuid, id: PartitionId, topic: &str) -> Before {
-        let of = |found: &Found| found.marks.marks.get(&id).copied();
-        let own = self.usable().find(|(_, _, found)| found.id == directory || directory.is_reserved());
-        let clean = own.is_some_and(|(_, _, found)| found.clean);
+        let mut own = self.usable().filter(|(_, _, found)| found.id == directory || directory.is_reserved());
+        let own = own.next().map(|(_, _, found)| found.before(topic, id)).unwrap_or_default();
         // The marks of a folder that was carried from one directory to another stayed where they were.
-        let elsewhere = || self.usable().filter_map(|(_, _, found)| of(found)).max();
-        Before {
-            mark: own.and_then(|(_, _, found)| of(found)).or_else(elsewhere),
-            clean,
-            accept_loss: false,
-            start: own.and_then(|(_, _, found)| found.start_of(topic, id.partition)),
-            end: own.and_then(|(_, _, found)| found.end_of(topic, id.partition)),
-            is_kafkas: own.is_some_and(|(_, _, found)| found.marks.is_kafkas),
-        }
+        let elsewhere = || self.usable().filter_map(|(_, _, found)| found.before(topic, id).mark).max();
+        Before { mark: own.mark.or_else(elsewhere), ..own }
     }
 }
 

@@ -233,25 +233,28 @@ impl Shard {
     }
 
     async fn read_records(self: &Rc<Shard>, read: &FileRead) -> Result<Vec<Bytes>, ReadError> {
-        let (files, extent) = (read.files(), read.plan.extent);
-        if let Some(landing) = read.plan.landing {
-            return self.read_from(read, &landing).await;
-        }
-        let found = self.read_from(read, &self.indexed_landing(read).await?).await;
+        let found = self.read_from(read, &self.landing(read).await?).await;
         match found {
             // Whether it was the index that led there is found by reading all.
-            Err(ReadError::Rot(..)) if self.index_again(&read.replica, files, extent).await? => {
-                self.read_from(read, &self.indexed_landing(read).await?).await
+            Err(ReadError::Rot(..))
+                if self.index_again(&read.replica, read.files(), read.plan.extent).await? =>
+            {
+                self.read_from(read, &self.landing(read).await?).await
             }
             found => found,
         }
     }
 
-    /// Where a finished segment's index says to begin.
-    async fn indexed_landing(&self, read: &FileRead) -> std::io::Result<Landing> {
-        let path = segment::file(&read.replica.dir, read.plan.segment, Kind::Index);
+    /// Where the segment's index says to begin: the one in memory, or a finished segment's.
+    async fn landing(&self, read: &FileRead) -> std::io::Result<Landing> {
+        let base = read.plan.segment;
+        let in_memory = read.replica.online(|online| online.partition.log.landing(base, read.offset));
+        if let Some(landing) = in_memory.flatten() {
+            return Ok(landing);
+        }
+        let path = segment::file(&read.replica.dir, base, Kind::Index);
         let entries = self.cache.index(read.files(), &path).await?;
-        Ok(index::landing(&entries, read.plan.segment, read.offset))
+        Ok(index::landing(&entries, base, read.offset))
     }
 
     async fn read_from(

@@ -9,8 +9,9 @@ use std::time::Duration;
 
 use super::core::Core;
 use super::dirs::Dirs;
-use super::lifecycle::{Before, PartitionSpec};
+use super::lifecycle::PartitionSpec;
 use super::messages::{PartitionId, ShardRequest};
+use super::open::Before;
 use super::shard::Shard;
 use crate::config::topic::TimestampType;
 use crate::config::{Layers, TopicConfig};

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::boot::put_aside;
 use super::messages::PartitionId;
-use super::open::{METADATA, OpenError, OpenRequest, Opened, Opener};
+use super::open::{Before, METADATA, OpenError, OpenRequest, Opened, Opener};
 use super::replica::{Exchange, Online, Queued, RateMeter, Replica, State};
 use super::shard::Shard;
 use crate::log::{LogConfig, checkpoint, segment};
@@ -38,23 +38,6 @@ pub struct PartitionSpec {
     pub log: LogConfig,
     /// What batches it takes.
     pub rules: AppendRules,
-}
-
-/// What is known of a folder before it is opened.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Before {
-    /// Up to where the partition was durable.
-    pub mark: Option<i64>,
-    /// Whether the node was stopped cleanly.
-    pub clean: bool,
-    /// Whether the loss of acknowledged records is accepted.
-    pub accept_loss: bool,
-    /// Where the log starts, as the log directory's checkpoint tells.
-    pub start: Option<i64>,
-    /// Where the log ended at a clean stop, as the log directory's checkpoint tells.
-    pub end: Option<i64>,
-    /// Whether Kafka has left the log directory, and no Ottla has worked in it since.
-    pub is_kafkas: bool,
 }
 
 impl Shard {
@@ -134,12 +117,7 @@ impl Shard {
             id: spec.id,
             dir: replica.dir.clone(),
             config: spec.log.clone(),
-            mark: before.mark,
-            clean: before.clean,
-            accept_loss: before.accept_loss,
-            start: before.start,
-            end: before.end,
-            is_kafkas: before.is_kafkas,
+            before,
             room: self.producer_room.clone(),
         };
         let opened = Opener::new(&self.reactor, replica.log_dir(), &request).open().await?;

@@ -132,7 +132,14 @@ impl Shard {
             };
             // Of a batch within which the log starts, the record may be one that was deleted.
             let found = |batch: &Bytes| first_at_or_after(batch, timestamp, start);
-            if let Some(reply) = self.search_segment(replica, base, &landing, wanted, found).await? {
+            let reply = match self.search_segment(replica, base, &landing, wanted, found).await {
+                Err(ReadError::Rot(..)) if landing.position > 0 => {
+                    // It may be the index that is damaged.
+                    self.search_segment(replica, base, &Landing::start(base), wanted, found).await
+                }
+                reply => reply,
+            };
+            if let Some(reply) = reply? {
                 return Ok(Some(reply));
             }
         }

@@ -32,6 +32,21 @@ pub const METADATA: &str = "partition.metadata";
 const READ: usize = 1 << 20;
 const BLOCK64: u64 = BLOCK as u64;
 
+/// What is known of a folder before it is opened.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Before {
+    /// Up to where it was durable, as the stable ends tell.
+    pub mark: Option<i64>,
+    /// Whether the node was stopped cleanly, so that nothing need be scanned.
+    pub clean: bool,
+    /// Whether the loss of acknowledged records is accepted.
+    pub accept_loss: bool,
+    /// Where the log starts, as the log directory's checkpoint tells.
+    pub start: Option<i64>,
+    /// Whether Kafka has left the log directory, and no Ottla has worked in it since.
+    pub is_kafkas: bool,
+}
+
 /// What is to be opened.
 pub struct OpenRequest {
     /// The partition.
@@ -40,20 +55,10 @@ pub struct OpenRequest {
     pub dir: PathBuf,
     /// Its configuration.
     pub config: LogConfig,
-    /// Up to where it was durable, as the stable ends tell.
-    pub mark: Option<i64>,
-    /// Whether the node was stopped cleanly, so that nothing need be scanned.
-    pub clean: bool,
-    /// Whether the loss of acknowledged records is accepted.
-    pub accept_loss: bool,
+    /// What is known of the folder.
+    pub before: Before,
     /// Where its producers are counted.
     pub room: ProducerRoom,
-    /// Where the log starts, as the log directory's checkpoint tells.
-    pub start: Option<i64>,
-    /// Where the log ended at a clean stop, as the log directory's checkpoint tells.
-    pub end: Option<i64>,
-    /// Whether Kafka has left the log directory, and no Ottla has worked in it since.
-    pub is_kafkas: bool,
 }
 
 /// A log that is ready.
@@ -70,7 +75,8 @@ pub struct Opened {
     pub snapshot: i64,
     /// Whether it was found as a clean stop leaves it, and nothing was changed in its folder.
     pub as_closed: bool,
-    /// The segment of which indexes are there though it may be appended to.
+    /// The segment of which indexes may be there though it is appended to: they are out of date then, and go before
+    /// another segment follows on it.
     pub left_index: Option<i64>,
 }
 
@@ -153,7 +159,8 @@ impl<'a> Opener<'a> {
         let mut first_to_scan = found.iter().position(|segment| !segment.indexed).unwrap_or(found.len() - 1);
         // The end of the segment before tells whether what follows does follow: names of files of one round come in
         // any order. What Kafka has left is looked at once.
-        let with_one_before = first_to_scan > 0 && (!self.request.clean || self.request.is_kafkas);
+        let with_one_before =
+            first_to_scan > 0 && (!self.request.before.clean || self.request.before.is_kafkas);
         first_to_scan -= usize::from(with_one_before);
         let mut rebuild = self.begin_rebuild(snapshots, &found).await?;
         self.read_again(&mut rebuild, &found, first_to_scan).await?;
@@ -179,7 +186,8 @@ impl<'a> Opener<'a> {
         let bases = bases.chain(scanned.iter().map(|scanned| scanned.scan.base_offset())).collect();
         rebuild.tidy(next_offset, &bases).await?;
         let as_closed = scanned.len() == 1 && beyond.is_empty() && self.is_as_closed(newest);
-        let left_index = newest.indexed.then_some(newest.scan.base_offset()).filter(|_| as_closed);
+        // An index file is the sign of a finished segment. Where none is seen it may have been removed, but not durably.
+        let left_index = (newest.indexed || !as_closed).then_some(newest.scan.base_offset());
         let tail = if as_closed {
             let end = newest.scan.position();
             Tail::new(end, self.last_block(&newest.file, end).await?)
@@ -317,7 +325,7 @@ impl<'a> Opener<'a> {
             Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
             Err(error) => return Err(error.into()),
         };
-        Ok((own, own.max(self.request.start.unwrap_or(0))))
+        Ok((own, own.max(self.request.before.start.unwrap_or(0))))
     }
 
     /// Where the log starts whose first segment begins at `first`. Its own file says so too from here on: by the next
@@ -336,7 +344,7 @@ impl<'a> Opener<'a> {
     /// Up to where the log was durable: no start was ever told that lies behind that.
     fn durable_end(&self) -> Option<i64> {
         let (_, told) = self.told.get();
-        self.request.mark.max((told > 0).then_some(told))
+        self.request.before.mark.max((told > 0).then_some(told))
     }
 
     async fn read_epochs(&self) -> Result<Epochs, OpenError> {
@@ -389,7 +397,7 @@ impl<'a> Opener<'a> {
         // has left, a finished segment that ends before the next was cleaned.
         let is_whole = before.scan.position() == before.size;
         let is_cleaned = base_offset <= self.cleaned.get();
-        if is_whole && !is_cleaned && before.closed && self.request.is_kafkas {
+        if is_whole && !is_cleaned && before.closed && self.request.before.is_kafkas {
             self.cleaned.set(base_offset);
             return true;
         }
@@ -415,7 +423,7 @@ impl<'a> Opener<'a> {
             }
             // A segment behind which another follows was durable whole, and compaction may have taken the batch out
             // that ended at the mark.
-            let mark = self.request.mark.filter(|_| is_last);
+            let mark = self.request.before.mark.filter(|_| is_last);
             let mut scan = Scan::resume(found.base_offset, index, mark, interval);
             let end = self.feed(&mut scan, &file, found.size, rebuild).await?;
             if scan.position() == found.size {
@@ -425,7 +433,7 @@ impl<'a> Opener<'a> {
         }
         // Compaction may have taken the batch out that ended at the mark. The segment may be the last one all the same, for
         // one that was rolled by its age has none behind it.
-        let mark = self.request.mark.filter(|mark| *mark > self.cleaned.get());
+        let mark = self.request.before.mark.filter(|mark| *mark > self.cleaned.get());
         let mut scan = Scan::new(found.base_offset, epoch, mark, interval);
         let end = self.feed(&mut scan, &file, found.size, rebuild).await?;
         Ok(Scanned { file, scan, size: found.size, end, closed, indexed: found.indexed })
@@ -458,7 +466,7 @@ impl<'a> Opener<'a> {
     /// The index of a segment that was finished, or left by a clean stop.
     async fn trusted_index(&self, found: &Found, is_last: bool) -> Option<SegmentIndex> {
         // The index of the last segment is out of date after a crash.
-        if !found.indexed || is_last && !self.request.clean {
+        if !found.indexed || is_last && !self.request.before.clean {
             return None;
         }
         let disk = &self.log_dir.disk;
@@ -476,7 +484,7 @@ impl<'a> Opener<'a> {
     /// Whether the last segment is as a clean stop leaves it, so that nothing need be erased or made durable. Its
     /// indexes must tell the truth or be missing.
     fn is_as_closed(&self, newest: &Scanned) -> bool {
-        self.request.clean
+        self.request.before.clean
             && newest.end == End::Clean
             && newest.scan.position() == newest.size
             && newest.scan.doubtful().is_empty()
@@ -513,7 +521,7 @@ impl<'a> Opener<'a> {
             "{name}: {records} were durable and are damaged or gone ({place}). Nothing was changed. Restore the files \
              from a copy; or, to go on without these records, start once with --accept-loss {name}"
         );
-        if self.request.accept_loss {
+        if self.request.before.accept_loss {
             tracing::warn!("{what}. The loss is accepted by --accept-loss: the log goes on at offset {end}");
             return Ok(());
         }
@@ -532,14 +540,11 @@ impl<'a> Opener<'a> {
                 remove_if_there(self.log_dir, &segment::file(dir, *base, kind)).await?;
             }
         }
+        if !beyond.is_empty() {
+            disk.sync_dir(dir).await?;
+        }
         let base = newest.scan.base_offset();
         let end = newest.scan.position();
-        // The index files of a clean stop: from here on they would be out of date, and an index file is the
-        // sign of a finished segment.
-        for kind in [Kind::Index, Kind::TimeIndex] {
-            remove_if_there(self.log_dir, &segment::file(dir, base, kind)).await?;
-        }
-        disk.sync_dir(dir).await?;
         let last_block = self.last_block(&newest.file, end).await?;
         if let Some(block) = &last_block {
             let mut padded = self.reactor.pool().chunk(Share::Background, BLOCK).await;

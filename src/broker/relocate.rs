@@ -14,9 +14,9 @@ use std::time::Duration;
 
 use super::boot::LOG_STARTS;
 use super::controller::{Command, CommandReply};
-use super::lifecycle::Before;
 use super::messages::{LogDirsReply, LogSize, PartitionId, ShardReply};
 use super::metadata_log::METADATA_LOG;
+use super::open::Before;
 use super::open::{EPOCHS, METADATA, remove_if_there};
 use super::replica::{Online, Replica, State};
 use super::shard::Shard;

@@ -184,8 +184,8 @@ impl Shard {
         ErrorCode::CORRUPT_MESSAGE
     }
 
-    /// After a finished segment's index has led to where nothing fits: whether it was the index. The segment is read
-    /// from its beginning then, and the cache has an index that fits.
+    /// After a segment's index has led to where nothing fits: whether it was the index. The segment is read from its
+    /// beginning then, and an index that fits takes the other's place.
     pub(super) async fn index_again(
         self: &Rc<Shard>,
         replica: &Rc<Replica>,
@@ -207,14 +207,22 @@ impl Shard {
             scan.take_one(&mut walk, size).await?;
             index.on_batch(files.base, &place, interval);
         }
+        let in_memory = replica.online(|online| {
+            let log = &mut online.partition.log;
+            log.mend_index(files.base, &index, extent.end)
+        });
         let path = segment::file(&replica.dir, files.base, Kind::Index);
+        let anew = if in_memory == Some(true) {
+            "A clean stop writes it anew"
+        } else {
+            let entries: Vec<OffsetEntry> = index.into_offsets();
+            self.cache.put_index(files, Rc::new(entries));
+            "It is made anew if it is deleted while the broker is stopped"
+        };
         tracing::warn!(
-            "{}: the index does not fit its segment, which is whole; it is not used any more. It is made anew if it \
-             is deleted while the broker is stopped",
+            "{}: the index does not fit its segment, which is whole; it is not used any more. {anew}",
             path.display()
         );
-        let entries: Vec<OffsetEntry> = index.into_offsets();
-        self.cache.put_index(files, Rc::new(entries));
         Ok(true)
     }
 }

@@ -72,6 +72,19 @@ impl SegmentIndex {
         self
     }
 
+    /// Takes this for what there is of a segment up to a position, and keeps what it knows of the batches behind.
+    pub fn mend(&mut self, read: &SegmentIndex, end: u64) {
+        let behind = read.max_timestamp.map_or(0, |(_, offset)| offset);
+        let behind = read.offsets.last().map_or(behind, |entry| entry.relative_offset.max(behind));
+        let offsets = self.offsets.drain(..).filter(|entry| u64::from(entry.position) >= end);
+        self.offsets = read.offsets.iter().copied().chain(offsets).collect();
+        let latest = read.max_timestamp();
+        let is_behind = |(timestamp, offset): (i64, u32)| offset > behind && timestamp > latest;
+        let times = self.times.drain(..).filter(|entry| is_behind((entry.timestamp, entry.relative_offset)));
+        self.times = read.times.iter().copied().chain(times).collect();
+        self.max_timestamp = self.max_timestamp.filter(|latest| is_behind(*latest)).or(read.max_timestamp);
+    }
+
     /// Where the last indexed batch begins.
     pub fn last_position(&self) -> u64 {
         self.offsets.last().map_or(0, |entry| u64::from(entry.position))

@@ -458,6 +458,23 @@ impl Log {
         }
     }
 
+    /// Where this segment's index says to look for an offset; none where the index is on disk only.
+    pub fn landing(&self, segment: i64, offset: i64) -> Option<Landing> {
+        let segment = self.segments.get(&segment)?;
+        Some(segment.index.as_ref()?.landing(segment.base_offset, offset))
+    }
+
+    /// A segment was read up to a position, and this is its index up to there: the index in memory, which a clean stop
+    /// had left, does not fit. Says whether there is one in memory.
+    pub fn mend_index(&mut self, segment: i64, read: &SegmentIndex, end: u64) -> bool {
+        let index = self.segments.get_mut(&segment).and_then(|segment| segment.index.as_mut());
+        let Some(index) = index else { return false };
+        index.mend(read, end);
+        // The one on disk must not be taken for good again.
+        self.changed = true;
+        true
+    }
+
     /// Where to look for a record of `timestamp` or later in this segment.
     pub fn landing_for_time(&self, segment: i64, timestamp: i64) -> Option<Landing> {
         let segment = self.segments.get(&segment)?;

@@ -99,7 +99,8 @@ impl Walk {
             next_offset: landing.from_offset,
             epoch: NO_EPOCH,
             ends_at: landing.ends_at,
-            boundary: landing.next.unwrap_or(extent.end),
+            // More may have been appended and indexed since.
+            boundary: landing.next.unwrap_or(extent.end).min(extent.end),
             certain: Certain::default(),
             doubt: None,
         }

@@ -11,7 +11,7 @@ use bytes::Bytes;
 
 use super::*;
 use crate::broker::call::Responder;
-use crate::broker::lifecycle::{Before, PartitionSpec};
+use crate::broker::lifecycle::PartitionSpec;
 use crate::broker::messages::{ProduceCall, ProducePart, ShardReply, ShardRequest};
 use crate::broker::replica::State;
 use crate::log::LogConfig;
@@ -71,14 +71,6 @@ impl Life {
     }
 
     fn open_one(&self, id: PartitionId) {
-        let before = Before {
-            mark: self.found.marks.marks.get(&id).copied(),
-            clean: self.found.clean,
-            accept_loss: false,
-            start: self.found.start_of("t", id.partition),
-            end: self.found.end_of("t", id.partition),
-            is_kafkas: self.found.marks.is_kafkas,
-        };
         let spec = PartitionSpec {
             id,
             topic: "t".into(),
@@ -88,7 +80,7 @@ impl Life {
             log: self.log.clone(),
             rules: AppendRules::default(),
         };
-        self.shard.open_partition(spec, before);
+        self.shard.open_partition(spec, self.found.before("t", id));
     }
 
     fn opened(self) -> Life {

@@ -17,12 +17,13 @@ use crate::broker::core::{Core, Wants, serve_bus};
 use crate::broker::dirs::{self, Dir, Dirs, Located, cannot_use};
 use crate::broker::follow::Follower;
 use crate::broker::identity;
-use crate::broker::lifecycle::{Before, PartitionSpec};
+use crate::broker::lifecycle::PartitionSpec;
 use crate::broker::listener::{Board, accept};
 use crate::broker::log_dir::LogDir;
 use crate::broker::members::Members;
 use crate::broker::messages::{Beginning, LogEnds, PartitionId, ToCore};
 use crate::broker::metadata_log::{self, METADATA_LOG, METADATA_TOPIC};
+use crate::broker::open::Before;
 use crate::broker::open::OpenRequest;
 use crate::broker::replica::State;
 use crate::broker::shard::Shard;
@@ -275,12 +276,7 @@ impl Head {
             id: METADATA_LOG,
             dir: metadata_log::dir(&log_dir.path),
             config: metadata_log::log_config(&self.node.config),
-            mark: before.mark,
-            clean: before.clean,
-            accept_loss: before.accept_loss,
-            start: before.start,
-            end: before.end,
-            is_kafkas: before.is_kafkas,
+            before,
             room: ProducerRoom::default(),
         };
         let loaded = metadata_log::load(&self.reactor, log_dir, &request, cluster_id).await;

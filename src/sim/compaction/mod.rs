@@ -19,7 +19,7 @@ use std::time::Duration;
 use super::traced;
 use crate::broker::boot;
 use crate::broker::cleaner::CleanerConfig;
-use crate::broker::lifecycle::{Before, PartitionSpec};
+use crate::broker::lifecycle::PartitionSpec;
 use crate::broker::messages::PartitionId;
 use crate::broker::shard::Shard;
 use crate::log::LogConfig;
@@ -411,10 +411,7 @@ impl Run {
             rules: AppendRules::default(),
         };
         for id in self.partitions.iter().map(|partition| partition.id) {
-            let (mark, start) = (found.marks.marks.get(&id).copied(), found.start_of("t", id.partition));
-            let (end, is_kafkas) = (found.end_of("t", id.partition), found.marks.is_kafkas);
-            let before = Before { mark, clean: found.clean, accept_loss: false, start, end, is_kafkas };
-            shard.open_partition(spec(id), before);
+            shard.open_partition(spec(id), found.before("t", id));
         }
         shard.all_opened().await;
         let is_prompt = reactor.now().since(began) < Duration::from_secs(1);

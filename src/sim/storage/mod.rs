@@ -30,8 +30,9 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::broker::boot;
-use crate::broker::lifecycle::{Before, PartitionSpec};
+use crate::broker::lifecycle::PartitionSpec;
 use crate::broker::messages::PartitionId;
+use crate::broker::open::Before;
 use crate::broker::replica::{Replica, State};
 use crate::broker::shard::Shard;
 use crate::log::LogConfig;
@@ -374,12 +375,8 @@ impl Run {
         }
         shard.expire_producers(self.expire_after.as_millis() as i64, Duration::from_secs(1));
         for id in &self.partitions {
-            let mark = found.marks.marks.get(id).copied();
-            let is_kafkas = found.marks.is_kafkas;
             let accept_loss = accepted == Some(*id);
-            let (start, end) = (found.start_of("t", id.partition), found.end_of("t", id.partition));
-            let before = Before { mark, clean: found.clean, accept_loss, start, end, is_kafkas };
-            shard.open_partition(self.spec(*id), before);
+            shard.open_partition(self.spec(*id), Before { accept_loss, ..found.before("t", *id) });
         }
         shard.all_opened().await;
         Ok(shard)
