@@ -165,9 +165,9 @@ pub struct RoundPart {
 /// Where the records from an offset on are.
 #[derive(Debug)]
 pub enum ReadPlan {
-    /// The offset is past the limit or before the log's start.
+    /// The offset is past the log's end or before its start.
     OutOfRange,
-    /// The offset is the limit: nothing there yet.
+    /// The offset is the limit or lies behind it: nothing to give yet.
     AtEnd,
     /// In memory; the slices begin with the batch that holds the offset.
     Memory(Vec<ChunkSlice>),
@@ -426,10 +426,10 @@ impl Log {
     /// them and at least one batch.
     pub fn read_plan(&self, offset: i64, limit: i64, max_bytes: u64) -> ReadPlan {
         assert!(limit <= self.stable_offset, "nothing is served that is not stable");
-        if offset < self.start_offset || offset > limit {
+        if offset < self.start_offset || offset > self.next_offset {
             return ReadPlan::OutOfRange;
         }
-        if offset == limit {
+        if offset >= limit {
             return ReadPlan::AtEnd;
         }
         let (_, segment) =

@@ -8,9 +8,11 @@
 //! - [`recovery`]: what stands after a crash
 //! - [`walk`]: what must hold from batch to batch when they are read again
 //! - [`snapshot`]: what was known of the producers at an offset, in a file
+//! - [`aborted`]: which transactions were aborted, in a file
 //! - [`compact`]: of each key, the last record stays
 //! - [`epochs`], [`checkpoint`], [`segment`]: leader epochs, Kafka's small files, names
 
+pub mod aborted;
 pub mod checkpoint;
 pub mod compact;
 pub mod epochs;

@@ -2,11 +2,14 @@
 //!
 //! [`Partition::admit`] looks at a batch without changing anything; [`Partition::append`] puts an admitted one
 //! behind the log's end; [`Partition::advance`] moves the stable offset and with it the high watermark, which is
-//! what consumers may see. [`producers`] is what is known of idempotent producers.
+//! what consumers may see. [`producers`] is what is known of idempotent producers, [`transactions`] which of their
+//! transactions hold readers back.
 
 pub mod producers;
+pub mod transactions;
 
 use producers::{Producers, Sequence};
+use transactions::Transactions;
 
 use crate::log::{Log, ReadPlan, Target};
 use crate::reactor::Chunk;
@@ -88,6 +91,7 @@ pub struct Partition {
     pub log: Log,
     /// Its idempotent producers.
     pub producers: Producers,
+    transactions: Transactions,
     rules: AppendRules,
     leader_epoch: i32,
     high_watermark: i64,
@@ -97,7 +101,11 @@ impl Partition {
     /// A partition over a recovered log, led under this epoch.
     pub fn new(log: Log, producers: Producers, rules: AppendRules, leader_epoch: i32) -> Partition {
         let high_watermark = log.stable_offset();
-        Partition { log, producers, rules, leader_epoch, high_watermark }
+        let mut transactions = Transactions::default();
+        let open =
+            producers.active(0, producers.len()).filter(|producer| producer.transaction_first_offset >= 0);
+        open.for_each(|producer| transactions.begin(producer.producer_id, producer.transaction_first_offset));
+        Partition { log, producers, transactions, rules, leader_epoch, high_watermark }
     }
 
     /// The epoch under which this broker leads it.
@@ -123,7 +131,7 @@ impl Partition {
 
     /// Below this offset no transaction is open.
     pub fn last_stable_offset(&self) -> i64 {
-        self.high_watermark
+        self.transactions.last_stable_offset(self.high_watermark).max(self.log.start_offset())
     }
 
     /// Whether the leader epoch that a client goes by is this one; -1 is any.
@@ -295,5 +303,52 @@ impl Partition {
             (-1, _) => Err(ErrorCode::OFFSET_OUT_OF_RANGE),
             (found, end) => Ok((found < epoch || end < offset).then_some((found, end))),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log::index::SegmentIndex;
+    use crate::log::snapshot::{ProducerBatch, Snapshot, SnapshotEntry, SnapshotWriter};
+    use crate::log::tail::Tail;
+    use crate::log::{LogConfig, Segment};
+
+    /// A log of offsets 0 to 49, in which a producer has left transactions open that began at these.
+    fn with_open(first_offsets: &[i64]) -> Partition {
+        let mut writer = SnapshotWriter::with_capacity(first_offsets.len());
+        for (producer_id, first) in first_offsets.iter().enumerate() {
+            let entry = SnapshotEntry {
+                producer_id: producer_id as i64,
+                epoch: 0,
+                last: ProducerBatch { last_offset: -1, timestamp: -1, last_sequence: -1, offset_delta: 0 },
+                coordinator_epoch: -1,
+                transaction_first_offset: *first,
+            };
+            writer.add(&entry, []);
+        }
+        let bytes = writer.finish();
+        let mut producers = Producers::new(Default::default());
+        producers.load(&Snapshot::decode(&bytes).unwrap(), 0);
+        let active = Segment::active(50, Tail::new(0, None), SegmentIndex::default(), 0);
+        let segments = vec![Segment::finished(0, 1000), active];
+        let log = Log::new(segments, 0, 50, Default::default(), LogConfig::default());
+        Partition::new(log, producers, AppendRules::default(), 0)
+    }
+
+    #[test]
+    fn readers_of_committed_records_stop_where_a_transaction_was_left_open() {
+        assert_eq!(with_open(&[-1]).last_stable_offset(), 50);
+        let mut partition = with_open(&[-1, 30, 20]);
+        assert_eq!((partition.last_stable_offset(), partition.high_watermark()), (20, 50));
+        for (offset, may_read) in [(19, true), (20, false), (25, false), (50, false)] {
+            let plan = partition.read_plan(offset, true, 100);
+            assert_eq!(matches!(plan, ReadPlan::File(_)), may_read, "{offset}: {plan:?}");
+            assert!(!matches!(plan, ReadPlan::OutOfRange), "{offset}: there will be more");
+            assert_eq!(matches!(partition.read_plan(offset, false, 100), ReadPlan::File(_)), offset < 50);
+        }
+        assert!(matches!(partition.read_plan(51, true, 100), ReadPlan::OutOfRange));
+        partition.log.start_at(40);
+        assert_eq!(partition.last_stable_offset(), 40, "never before the log's start");
     }
 }
