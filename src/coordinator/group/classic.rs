@@ -55,7 +55,8 @@ pub struct Classic {
     pub(super) protocol_type: Option<String>,
     pub(super) protocol: Option<String>,
     leader: Option<Name>,
-    members: BTreeMap<Name, Member>,
+    /// Boxed: most groups are small, and a tree makes room for several at once.
+    members: BTreeMap<Name, Box<Member>>,
     statics: BTreeMap<String, Name>,
     /// Members that were given an id and have not joined with it.
     pending_joins: BTreeSet<Name>,
@@ -185,20 +186,20 @@ impl Classic {
 
     /// A member.
     pub fn member(&self, id: &str) -> Option<&Member> {
-        self.members.get(id)
+        self.members.get(id).map(|member| &**member)
     }
 
     pub(super) fn member_mut(&mut self, id: &str) -> Option<&mut Member> {
-        self.members.get_mut(id)
+        self.members.get_mut(id).map(|member| &mut **member)
     }
 
     /// The members, by id.
     pub fn members(&self) -> impl Iterator<Item = &Member> {
-        self.members.values()
+        self.members.values().map(|member| &**member)
     }
 
     pub(super) fn members_mut(&mut self) -> impl Iterator<Item = &mut Member> {
-        self.members.values_mut()
+        self.members.values_mut().map(|member| &mut **member)
     }
 
     /// How many members there are.
@@ -328,11 +329,11 @@ impl Classic {
         self.joining += usize::from(joining.is_some());
         member.joining = joining;
         self.pending_joins.remove(&id);
-        self.members.insert(id, member);
+        self.members.insert(id, Box::new(member));
     }
 
     /// A member, or one that was given an id, goes.
-    pub(super) fn remove(&mut self, id: &str) -> Option<Member> {
+    pub(super) fn remove(&mut self, id: &str) -> Option<Box<Member>> {
         let member = self.members.remove(id);
         if let Some(member) = &member {
             self.count_protocols(member, false);
@@ -391,7 +392,7 @@ impl Classic {
     /// The leader, where it has joined; else the first who has. False: nobody has joined.
     pub(super) fn choose_leader(&mut self) -> bool {
         let Some(leader) = &self.leader else { return false };
-        if self.members.get(leader).is_some_and(Member::is_joining) {
+        if self.members.get(leader).is_some_and(|member| member.is_joining()) {
             return true;
         }
         let joined = self.members.values().find(|member| member.is_joining());
@@ -525,7 +526,7 @@ impl Classic {
         if let Some(now) = self.members.remove(&old.id) {
             self.count_protocols(&now, false);
             self.count_protocols(&old, true);
-            self.members.insert(old.id.clone(), old);
+            self.members.insert(old.id.clone(), Box::new(old));
         }
     }
 

@@ -785,6 +785,7 @@ impl World {
                 self.act(at);
             }
             self.pass(700);
+            self.forget_deleted_groups();
             let groups: BTreeSet<usize> = self.clients.iter().map(|client| client.group).collect();
             if round > 20 && groups.iter().all(|group| self.is_converged(*group)) {
                 break;
