@@ -7,7 +7,7 @@ use super::group::{Group, Turn};
 use super::names::{Name, Names};
 use super::offsets::expiry::Sweeps;
 use super::offsets::{Pending, PendingOffsets, Spot};
-use super::records::{Form, Record};
+use super::records::{ConsumerRecord, Form, Record};
 use super::runtime::{Effects, Machine, Now, Token};
 use super::settings::Settings;
 use super::timers::Timers;
@@ -113,6 +113,8 @@ pub enum Undo {
     Pending(i64, Spot, Option<Pending>),
     /// A group's record.
     Group(Name, Option<Arc<GroupMetadataValue>>),
+    /// A record of a group of KIP-848.
+    Consumer(Name, ConsumerRecord),
     /// A transaction: each pending offset, and, where it was committed, what it overwrote and superseded.
     Transaction(i64, Vec<Ended>),
 }
@@ -220,9 +222,7 @@ impl Groups {
 
     /// Forgets a group of which nothing durable is left.
     fn forget_if_gone(&mut self, name: &Name) {
-        if self.groups.get(name).is_some_and(|group| group.stored().is_none() && group.offsets.is_empty())
-            && !self.pending.has_group(name)
-        {
+        if self.groups.get(name).is_some_and(|group| group.is_gone()) && !self.pending.has_group(name) {
             self.groups.remove(name);
         }
     }
@@ -285,6 +285,19 @@ impl Groups {
             }
         };
         Undo::Group(name, before)
+    }
+
+    fn replay_consumer(&mut self, group: &str, record: &ConsumerRecord) -> Undo {
+        let name = self.names.get(group);
+        self.make_group(&name);
+        let group = self.groups.get_mut(&name).expect("it was made");
+        let before = group.replay_consumer(record.clone());
+        // An empty group of KIP-848 becomes a classic one, with members already.
+        let is_classic = self.groups.get(&name).is_some_and(|group| group.classic().is_some());
+        if matches!(record, ConsumerRecord::Epoch(None)) && !is_classic {
+            self.forget_if_gone(&name);
+        }
+        Undo::Consumer(name, before)
     }
 
     fn replay_end(&mut self, producer: i64, commit: bool) -> Undo {
@@ -364,6 +377,7 @@ impl Machine for Groups {
         match (record, form) {
             (Record::Offset(key, value), form) => self.replay_offset(form, key, value.as_ref()),
             (Record::Group(key, value), _) => self.replay_group(key, value.as_ref()),
+            (Record::Consumer(group, record), _) => self.replay_consumer(group, record),
             (Record::EndTransaction { commit, .. }, Form::Marker(producer)) => {
                 self.replay_end(producer.id, *commit)
             }
@@ -396,6 +410,12 @@ impl Machine for Groups {
                 if let Some(group) = self.groups.get_mut(&name) {
                     group.take_back(before);
                 }
+                self.undone.insert(name);
+            }
+            Undo::Consumer(name, before) => {
+                self.make_group(&name);
+                let group = self.groups.get_mut(&name).expect("it was made");
+                group.replay_consumer(before);
                 self.undone.insert(name);
             }
             Undo::Transaction(producer, ended) => {

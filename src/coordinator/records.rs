@@ -3,10 +3,8 @@
 use bytes::Bytes;
 
 use crate::wire::codec::{DecodeError, EncodeError, Reader, Writer};
-use crate::wire::schema::{
-    GroupMetadataKey, GroupMetadataValue, LegacyOffsetCommitKey, Message, OffsetCommitKey, OffsetCommitValue,
-    Record as _,
-};
+use crate::wire::schema::Record as _;
+use crate::wire::schema::*;
 
 /// A producer, as batches name it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -36,6 +34,8 @@ pub enum Record {
     Offset(OffsetCommitKey, Option<OffsetCommitValue>),
     /// A classic group.
     Group(GroupMetadataKey, Option<GroupMetadataValue>),
+    /// A group of KIP-848, by its id.
+    Consumer(String, ConsumerRecord),
     /// The end of the transaction of the producer that the batch names.
     EndTransaction {
         /// Whether it is committed.
@@ -43,6 +43,125 @@ pub enum Record {
         /// The epoch of the transaction's coordinator.
         coordinator_epoch: i32,
     },
+}
+
+/// A record of a group of KIP-848. Without a value it is a tombstone.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ConsumerRecord {
+    /// The group's epoch.
+    Epoch(Option<ConsumerGroupMetadataValue>),
+    /// What it knew of its topics, as old versions wrote it.
+    Topics(Option<ConsumerGroupPartitionMetadataValue>),
+    /// A member.
+    Member(String, Option<ConsumerGroupMemberMetadataValue>),
+    /// The epoch of the target assignment.
+    TargetEpoch(Option<ConsumerGroupTargetAssignmentMetadataValue>),
+    /// What a member is to have.
+    Target(String, Option<ConsumerGroupTargetAssignmentMemberValue>),
+    /// What a member has.
+    Current(String, Option<ConsumerGroupCurrentMemberAssignmentValue>),
+    /// What a regular expression matched.
+    Pattern(String, Option<ConsumerGroupRegularExpressionValue>),
+}
+
+impl ConsumerRecord {
+    /// The record that deletes this one.
+    pub fn tombstone(self) -> ConsumerRecord {
+        use ConsumerRecord::*;
+        match self {
+            Epoch(_) => Epoch(None),
+            Topics(_) => Topics(None),
+            Member(id, _) => Member(id, None),
+            TargetEpoch(_) => TargetEpoch(None),
+            Target(id, _) => Target(id, None),
+            Current(id, _) => Current(id, None),
+            Pattern(text, _) => Pattern(text, None),
+        }
+    }
+
+    fn encode(&self, group: &str) -> Result<(Bytes, Option<Bytes>), EncodeError> {
+        use ConsumerRecord::*;
+        let group_id = || group.to_string();
+        match self {
+            Epoch(value) => pair(&ConsumerGroupMetadataKey { group_id: group_id() }, value.as_ref()),
+            Topics(value) => {
+                pair(&ConsumerGroupPartitionMetadataKey { group_id: group_id() }, value.as_ref())
+            }
+            Member(id, value) => {
+                let key = ConsumerGroupMemberMetadataKey { group_id: group_id(), member_id: id.clone() };
+                pair(&key, value.as_ref())
+            }
+            TargetEpoch(value) => {
+                pair(&ConsumerGroupTargetAssignmentMetadataKey { group_id: group_id() }, value.as_ref())
+            }
+            Target(id, value) => {
+                let key =
+                    ConsumerGroupTargetAssignmentMemberKey { group_id: group_id(), member_id: id.clone() };
+                pair(&key, value.as_ref())
+            }
+            Current(id, value) => {
+                let key =
+                    ConsumerGroupCurrentMemberAssignmentKey { group_id: group_id(), member_id: id.clone() };
+                pair(&key, value.as_ref())
+            }
+            Pattern(text, value) => {
+                let regular_expression = text.clone();
+                pair(
+                    &ConsumerGroupRegularExpressionKey { group_id: group_id(), regular_expression },
+                    value.as_ref(),
+                )
+            }
+        }
+    }
+
+    /// Reads a record whose key has this number; none if it is not of a group of KIP-848.
+    fn decode(
+        number: i16,
+        key: &mut Reader,
+        value: Option<Bytes>,
+    ) -> Result<Option<(String, ConsumerRecord)>, DecodeError> {
+        use ConsumerRecord::*;
+        let record = match number {
+            ConsumerGroupMetadataKey::KEY => {
+                let key = ConsumerGroupMetadataKey::decode(key, 0)?;
+                (key.group_id, Epoch(decode_value(value)?))
+            }
+            ConsumerGroupPartitionMetadataKey::KEY => {
+                let key = ConsumerGroupPartitionMetadataKey::decode(key, 0)?;
+                (key.group_id, Topics(decode_value(value)?))
+            }
+            ConsumerGroupMemberMetadataKey::KEY => {
+                let key = ConsumerGroupMemberMetadataKey::decode(key, 0)?;
+                (key.group_id, Member(key.member_id, decode_value(value)?))
+            }
+            ConsumerGroupTargetAssignmentMetadataKey::KEY => {
+                let key = ConsumerGroupTargetAssignmentMetadataKey::decode(key, 0)?;
+                (key.group_id, TargetEpoch(decode_value(value)?))
+            }
+            ConsumerGroupTargetAssignmentMemberKey::KEY => {
+                let key = ConsumerGroupTargetAssignmentMemberKey::decode(key, 0)?;
+                (key.group_id, Target(key.member_id, decode_value(value)?))
+            }
+            ConsumerGroupCurrentMemberAssignmentKey::KEY => {
+                let key = ConsumerGroupCurrentMemberAssignmentKey::decode(key, 0)?;
+                (key.group_id, Current(key.member_id, decode_value(value)?))
+            }
+            ConsumerGroupRegularExpressionKey::KEY => {
+                let key = ConsumerGroupRegularExpressionKey::decode(key, 0)?;
+                (key.group_id, Pattern(key.regular_expression, decode_value(value)?))
+            }
+            _ => return Ok(None),
+        };
+        Ok(Some(record))
+    }
+}
+
+/// Key and value of a record whose values have one version.
+fn pair<K: crate::wire::schema::Record, V: Message>(
+    key: &K,
+    value: Option<&V>,
+) -> Result<(Bytes, Option<Bytes>), EncodeError> {
+    Ok((encode_key(key)?, encode_value(value, |_| 0)?))
 }
 
 /// The version of a group's record: the last one before they became flexible, as Kafka writes them.
@@ -64,6 +183,7 @@ impl Record {
             Record::Group(key, value) => {
                 Ok((encode_key(key)?, encode_value(value.as_ref(), |_| GROUP_VERSION)?))
             }
+            Record::Consumer(group, record) => record.encode(group),
             Record::EndTransaction { .. } => panic!("the end of a transaction is a control record"),
         }
     }
@@ -83,7 +203,10 @@ impl Record {
             GroupMetadataKey::KEY => {
                 Record::Group(GroupMetadataKey::decode(&mut key, 0)?, decode_value(value)?)
             }
-            _ => return Ok(None),
+            number => match ConsumerRecord::decode(number, &mut key, value)? {
+                Some((group, record)) => Record::Consumer(group, record),
+                None => return Ok(None),
+            },
         };
         key.finish()?;
         Ok(Some(record))
@@ -111,6 +234,22 @@ impl Record {
                                     + member.assignment.len()
                             })
                             .sum::<usize>()
+                }
+                Record::Consumer(group, record) => {
+                    let partitions = match record {
+                        ConsumerRecord::Target(_, Some(value)) => value
+                            .topic_partitions
+                            .iter()
+                            .map(|topic| FRAME + 4 * topic.partitions.len())
+                            .sum(),
+                        ConsumerRecord::Current(_, Some(value)) => {
+                            let topics =
+                                value.assigned_partitions.iter().chain(&value.partitions_pending_revocation);
+                            topics.map(|topic| FRAME + 4 * topic.partitions.len()).sum()
+                        }
+                        _ => 2 * FRAME,
+                    };
+                    group.len() + partitions
                 }
                 Record::EndTransaction { .. } => 0,
             }
@@ -149,7 +288,6 @@ fn decode_value<V: Message>(value: Option<Bytes>) -> Result<Option<V>, DecodeErr
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::schema::MemberMetadata;
 
     fn again(record: &Record) -> Record {
         let (key, value) = record.encode().unwrap();

@@ -13,6 +13,8 @@ pub struct Settings {
     pub max_size: usize,
     /// How long a member that joins without an id may wait in a rebalance; Kafka has no name for it.
     pub new_member_join_timeout_ms: i32,
+    /// `group.consumer.session.timeout.ms`
+    pub consumer_session_timeout_ms: i32,
     /// `offset.metadata.max.bytes`
     pub offset_metadata_max: usize,
     /// `offsets.retention.minutes`, in milliseconds.
@@ -29,6 +31,7 @@ impl Default for Settings {
             max_session_timeout_ms: 1_800_000,
             max_size: i32::MAX as usize,
             new_member_join_timeout_ms: 5 * 60 * 1000,
+            consumer_session_timeout_ms: 45_000,
             offset_metadata_max: 4096,
             offsets_retention_ms: 7 * 24 * 60 * 60 * 1000,
             retention_check_interval_ms: 600_000,

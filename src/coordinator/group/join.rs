@@ -5,6 +5,7 @@ use super::classic::{Classic, State, join_reply};
 use super::member::{Member, Waiter};
 use crate::coordinator::groups::{Caller, Groups, Reply};
 use crate::coordinator::names::Name;
+use crate::coordinator::records::Record;
 use crate::coordinator::refusals;
 use crate::coordinator::runtime::{Effects, Now};
 use crate::limits;
@@ -68,11 +69,14 @@ impl Groups {
         }
         let settings = self.settings();
         let allowed = settings.min_session_timeout_ms..=settings.max_session_timeout_ms;
-        let is_there = self.group(&request.group_id).is_some();
+        let consumer = self.group(&request.group_id).and_then(|group| group.consumer());
+        let is_there = self.group(&request.group_id).is_some() && consumer.is_none();
         let refusal = if request.group_id.is_empty() {
             Some(ErrorCode::INVALID_GROUP_ID)
         } else if !allowed.contains(&request.session_timeout_ms) {
             Some(ErrorCode::INVALID_SESSION_TIMEOUT)
+        } else if consumer.is_some_and(|consumer| !consumer.is_empty()) {
+            Some(ErrorCode::INCONSISTENT_GROUP_PROTOCOL)
         } else if !is_there && !request.member_id.is_empty() {
             Some(ErrorCode::UNKNOWN_MEMBER_ID)
         } else {
@@ -88,9 +92,17 @@ impl Groups {
         let fresh = format!("{prefix}-{}", uuid_text(chance)).into();
         let joining = Joining { request, caller, fresh };
         self.with_group(now, &group_id, effects, |group, turn| {
+            // An empty group of KIP-848 becomes a classic one.
+            let tombstones: Vec<_> =
+                group.consumer.iter().flat_map(|consumer| consumer.tombstones()).collect();
             let classic = group.members(turn.now);
+            let id = turn.name.to_string();
+            turn.effects
+                .records
+                .extend(tombstones.into_iter().map(|record| Record::Consumer(id.clone(), record)));
+            let before = turn.effects.records.len();
             classic.join(joining, turn);
-            if !is_there && turn.effects.records.is_empty() {
+            if !is_there && turn.effects.records.len() == before {
                 // The group is there from now on, also after a restart.
                 classic.write_new(turn);
             }

@@ -13,6 +13,8 @@ use crate::wire::schema::*;
 
 /// How ListGroups calls the groups of this protocol.
 const CLASSIC: &str = "classic";
+/// The same for those of KIP-848.
+const CONSUMER: &str = "consumer";
 /// The state of a group that is not there.
 const DEAD: &str = "Dead";
 /// From this version on DescribeGroups has an error for a group that is not there.
@@ -23,15 +25,16 @@ impl Groups {
         let lower =
             |names: &[String]| names.iter().map(|name| name.trim().to_lowercase()).collect::<BTreeSet<_>>();
         let (states, types) = (lower(&request.states_filter), lower(&request.types_filter));
+        let type_of = |group: &Group| if group.consumer().is_some() { CONSUMER } else { CLASSIC };
         let fits = |group: &Group| {
-            (states.is_empty() || states.contains(&group.state().name().to_lowercase()))
-                && (types.is_empty() || types.contains(CLASSIC))
+            (states.is_empty() || states.contains(&group.state_name().to_lowercase()))
+                && (types.is_empty() || types.contains(type_of(group)))
         };
         let groups = self.all().filter(|(_, group)| fits(group)).map(|(name, group)| ListedGroup {
             group_id: name.to_string(),
             protocol_type: group.protocol_type().unwrap_or_default().into(),
-            group_state: group.state().name().into(),
-            group_type: CLASSIC.into(),
+            group_state: group.state_name().into(),
+            group_type: type_of(group).into(),
         });
         ListGroupsResponse { groups: groups.collect(), ..Default::default() }
     }
@@ -40,15 +43,18 @@ impl Groups {
         groups
             .iter()
             .map(|group_id| match self.group(group_id) {
-                Some(group) => group.describe(group_id),
-                None if version < TELLS_OF_UNKNOWN => DescribedGroup {
+                Some(group) if group.consumer().is_none() => group.describe(group_id),
+                _ if version < TELLS_OF_UNKNOWN => DescribedGroup {
                     group_id: group_id.clone(),
                     group_state: DEAD.into(),
                     ..Default::default()
                 },
-                None => DescribedGroup {
+                group => DescribedGroup {
                     error_code: ErrorCode::GROUP_ID_NOT_FOUND,
-                    error_message: Some(format!("Group {group_id} not found.")),
+                    error_message: Some(match group {
+                        Some(_) => format!("Group {group_id} is not a classic group."),
+                        None => format!("Group {group_id} not found."),
+                    }),
                     group_id: group_id.clone(),
                     group_state: DEAD.into(),
                     ..Default::default()
@@ -66,10 +72,10 @@ impl Groups {
             let error_code = match self.group(&group_id) {
                 None => ErrorCode::GROUP_ID_NOT_FOUND,
                 Some(group) if !group.is_empty() => ErrorCode::NON_EMPTY_GROUP,
-                Some(_) => {
+                Some(group) => {
                     let name: Name = group_id.as_str().into();
                     self.delete_all_offsets(&name, effects);
-                    effects.records.push(Record::Group(GroupMetadataKey { group: group_id.clone() }, None));
+                    group.delete(&group_id, effects);
                     ErrorCode::NONE
                 }
             };
@@ -80,6 +86,20 @@ impl Groups {
 }
 
 impl Group {
+    /// Tombstones for all records of the group.
+    pub(in crate::coordinator) fn delete(&self, group_id: &str, effects: &mut Effects<Groups>) {
+        match self.consumer() {
+            Some(consumer) => {
+                let records = consumer.tombstones().into_iter();
+                effects.records.extend(records.map(|record| Record::Consumer(group_id.into(), record)));
+            }
+            None => {
+                let key = GroupMetadataKey { group: group_id.into() };
+                effects.records.push(Record::Group(key, None));
+            }
+        }
+    }
+
     fn describe(&self, group_id: &str) -> DescribedGroup {
         let stable = self.state() == State::Stable;
         let protocol = self.classic().and_then(|classic| classic.protocol()).filter(|_| stable);

@@ -1,10 +1,12 @@
 //! One group: what its record says, its offsets, and its members.
 //!
 //! - [`classic`]: the members of a classic group and what they are at. [`member`]: one of them.
+//! - [`consumer`]: a group of KIP-848, which a group is instead of a classic one.
 //! - `join`, `sync`, `heartbeat`, `leave`: what members ask. `rebalance`: from one generation to the next.
 //! - `look`: what others ask: which groups there are, who is in them; and to delete them.
 
 pub mod classic;
+pub mod consumer;
 mod heartbeat;
 mod join;
 mod leave;
@@ -16,11 +18,13 @@ mod sync;
 use std::sync::Arc;
 
 pub use classic::{Classic, State};
+pub use consumer::Consumer;
 pub use member::Member;
 
 use super::groups::{Groups, Timer};
 use super::names::Name;
 use super::offsets::GroupOffsets;
+use super::records::{ConsumerRecord, Record};
 use super::runtime::{Effects, Now};
 use super::settings::Settings;
 use super::timers::Timers;
@@ -39,6 +43,8 @@ pub struct Group {
     classic: Option<Box<Classic>>,
     /// The highest generation of a record that was undone: members may have been told of it.
     told: i32,
+    /// A group of KIP-848.
+    consumer: Option<Box<Consumer>>,
     /// What is committed.
     pub offsets: GroupOffsets,
 }
@@ -95,6 +101,8 @@ pub struct CommitBy<'a> {
     pub instance_id: Option<&'a str>,
     /// Below zero for one who is no member.
     pub generation: i32,
+    /// Whether its request can have come from a member of a group of KIP-848.
+    pub knows_epochs: bool,
     /// Whether it does so within a transaction.
     pub transactional: bool,
 }
@@ -121,20 +129,49 @@ impl Group {
         self.classic.as_deref()
     }
 
-    /// What the group is at.
+    /// The group of KIP-848 that it is, if it is one.
+    pub fn consumer(&self) -> Option<&Consumer> {
+        self.consumer.as_deref()
+    }
+
+    /// The effect of a record of a group of KIP-848; gives the record that takes it back.
+    pub(super) fn replay_consumer(&mut self, record: ConsumerRecord) -> ConsumerRecord {
+        let consumer = self.consumer.get_or_insert_default();
+        let before = consumer.replay(record);
+        if consumer.is_gone() {
+            self.consumer = None;
+        }
+        before
+    }
+
+    /// Whether nothing durable is left, open transactions aside.
+    pub(super) fn is_gone(&self) -> bool {
+        self.stored.is_none() && self.consumer.is_none() && self.offsets.is_empty()
+    }
+
+    /// What the group is at, in Kafka's words.
+    pub fn state_name(&self) -> &'static str {
+        match &self.consumer {
+            Some(consumer) => consumer.state().name(),
+            None => self.state().name(),
+        }
+    }
+
+    /// What a classic group is at.
     pub fn state(&self) -> State {
         self.classic.as_ref().map_or(State::Empty, |classic| classic.state())
     }
 
     /// Whether it has no members.
     pub fn is_empty(&self) -> bool {
-        self.state() == State::Empty
+        self.state() == State::Empty && self.consumer.as_ref().is_none_or(|consumer| consumer.is_empty())
     }
 
     /// The type of its protocol, where one was ever chosen.
     pub fn protocol_type(&self) -> Option<&str> {
         match &self.classic {
             Some(classic) => classic.protocol_type.as_deref(),
+            None if self.consumer.is_some() => Some(CONSUMER),
             None => self
                 .stored
                 .as_ref()
@@ -178,6 +215,7 @@ impl Group {
 
     /// The log has been replayed.
     pub(super) fn begin(&mut self, turn: &mut Turn<'_>) {
+        self.begin_consumer(turn);
         if self.stored.as_ref().is_none_or(|stored| stored.members.is_empty()) {
             return;
         }
@@ -196,7 +234,8 @@ impl Group {
 
     /// Records of the group or of its offsets were undone.
     pub(super) fn undone(&mut self, has_pending: bool, error: ErrorCode, turn: &mut Turn<'_>) {
-        let gone = self.stored.is_none() && self.offsets.is_empty() && !has_pending;
+        let gone = self.is_gone() && !has_pending || self.consumer.is_some();
+        self.begin_consumer(turn);
         match &mut self.classic {
             Some(classic) if gone => {
                 classic.answer_waiting(super::runtime::error_of_log(error), turn.effects);
@@ -208,6 +247,16 @@ impl Group {
         }
     }
 
+    /// The sessions of the members that have none begin.
+    fn begin_consumer(&mut self, turn: &mut Turn<'_>) {
+        for id in self.consumer.iter().flat_map(|consumer| consumer.members()) {
+            let id: Name = id.as_str().into();
+            if turn.timers.deadline(&Timer::Session(turn.name.clone(), id.clone())).is_none() {
+                turn.start_session(&id, turn.settings.consumer_session_timeout_ms);
+            }
+        }
+    }
+
     /// The coordinator ends.
     pub(super) fn close(&mut self, error: ErrorCode, effects: &mut Effects<Groups>) {
         if let Some(classic) = &mut self.classic {
@@ -216,6 +265,12 @@ impl Group {
     }
 
     pub(super) fn session_ended(&mut self, member: &Name, turn: &mut Turn<'_>) {
+        if let Some(consumer) = &self.consumer {
+            let group = turn.name.to_string();
+            let records = consumer.without(member).into_iter();
+            turn.effects.records.extend(records.map(|record| Record::Consumer(group.clone(), record)));
+            return;
+        }
         if let Some(classic) = &mut self.classic {
             classic.session_ended(member, turn);
             if classic.is_told_by(self.stored.as_deref()) {
@@ -238,6 +293,9 @@ impl Group {
 
     /// Whether this committer may commit offsets.
     pub fn check_commit(&self, by: &CommitBy<'_>) -> Result<(), ErrorCode> {
+        if let Some(consumer) = &self.consumer {
+            return consumer.check_commit(by);
+        }
         let state = self.state();
         if by.generation < 0 && state == State::Empty {
             return Ok(());
@@ -279,13 +337,18 @@ impl Group {
 
     /// Whether the group consumes the topic, or may do so.
     pub fn is_subscribed(&self, topic: &str) -> bool {
+        if let Some(consumer) = &self.consumer {
+            return consumer.is_subscribed(topic);
+        }
         self.classic.as_ref().is_some_and(|classic| classic.is_subscribed(topic))
     }
 
     /// From when on its offsets are kept for the time of retention.
     pub fn expiry(&self) -> Expiry {
         let state = self.state();
-        let Some(protocol_type) = self.protocol_type() else { return Expiry::AfterCommit };
+        let Some(protocol_type) = self.protocol_type().filter(|_| self.consumer.is_none()) else {
+            return Expiry::AfterCommit;
+        };
         match state {
             State::Empty => {
                 let since = match &self.classic {

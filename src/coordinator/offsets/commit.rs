@@ -23,6 +23,7 @@ impl Groups {
             member_id: &request.member_id,
             instance_id: request.group_instance_id.as_deref(),
             generation: request.generation_id_or_member_epoch,
+            knows_epochs: caller.version >= KNOWS_GROUP_ID_NOT_FOUND,
             transactional: false,
         };
         let unknown = match caller.version < KNOWS_GROUP_ID_NOT_FOUND {
@@ -78,6 +79,7 @@ impl Groups {
             member_id: &request.member_id,
             instance_id: request.group_instance_id.as_deref(),
             generation: request.generation_id,
+            knows_epochs: true,
             transactional: true,
         };
         let checked = match request.group_id.is_empty() {
@@ -119,7 +121,10 @@ impl Groups {
     /// Whether this committer may commit. A group that is not there is made by the commit of one who is no member.
     fn check_commit(&self, group_id: &str, by: &CommitBy<'_>, unknown: ErrorCode) -> Result<(), ErrorCode> {
         match self.group(group_id) {
-            Some(group) => group.check_commit(by),
+            Some(group) => match group.check_commit(by) {
+                Err(ErrorCode::STALE_MEMBER_EPOCH) if by.transactional => Err(ErrorCode::ILLEGAL_GENERATION),
+                checked => checked,
+            },
             None if by.generation < 0 => Ok(()),
             None => Err(unknown),
         }

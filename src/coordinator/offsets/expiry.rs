@@ -10,10 +10,8 @@ use crate::coordinator::groups::Groups;
 use crate::coordinator::names::Name;
 use crate::coordinator::offsets::Spot;
 use crate::coordinator::offsets::delete::tombstone;
-use crate::coordinator::records::Record;
 use crate::coordinator::runtime::{Effects, Now};
 use crate::limits;
-use crate::wire::schema::GroupMetadataKey;
 
 /// A walk over all groups.
 #[derive(Clone, Debug, Default)]
@@ -148,7 +146,7 @@ impl Groups {
         }
         // A member that was given an id is about to join.
         if all_gone && group.is_empty() && !group.awaits_members() {
-            effects.records.push(Record::Group(GroupMetadataKey { group: name.to_string() }, None));
+            group.delete(name, effects);
         }
         true
     }

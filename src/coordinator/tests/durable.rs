@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::coordinator::Groups;
+use crate::coordinator::group::Consumer;
 use crate::coordinator::offsets::Spot;
 use crate::coordinator::records::{Form, Record};
 use crate::coordinator::runtime::Machine;
@@ -13,6 +14,7 @@ use crate::wire::schema::{GroupMetadataValue, OffsetCommitValue};
 #[derive(Clone, Debug, PartialEq)]
 pub struct Durable {
     pub groups: BTreeMap<String, GroupMetadataValue>,
+    pub consumers: BTreeMap<String, Consumer>,
     pub offsets: BTreeMap<(String, String, i32), OffsetCommitValue>,
     /// With the producer and whether it is superseded, in the order of the log.
     pub pending: Vec<(Spot, i64, OffsetCommitValue, bool)>,
@@ -20,10 +22,18 @@ pub struct Durable {
 
 impl Durable {
     pub fn of(groups: &Groups) -> Durable {
-        let mut durable = Durable { groups: BTreeMap::new(), offsets: BTreeMap::new(), pending: Vec::new() };
+        let mut durable = Durable {
+            groups: BTreeMap::new(),
+            consumers: BTreeMap::new(),
+            offsets: BTreeMap::new(),
+            pending: Vec::new(),
+        };
         for (name, group) in groups.all() {
             if let Some(stored) = group.stored() {
                 durable.groups.insert(name.to_string(), GroupMetadataValue::clone(stored));
+            }
+            if let Some(consumer) = group.consumer() {
+                durable.consumers.insert(name.to_string(), consumer.clone());
             }
             for topic in group.offsets.topics() {
                 for (partition, value) in group.offsets.of(topic) {

@@ -186,6 +186,81 @@ fn the_offsets_of_deleted_topics_go_in_turns() {
     bench.check_durable();
 }
 
+/// A log that another broker has written: a group of KIP-848 with a member, and an offset.
+fn of_kip_848() -> Bench {
+    use crate::coordinator::records::{ConsumerRecord::*, Form, Record};
+    let mut bench = Bench::new(Settings::default());
+    let member = ConsumerGroupMemberMetadataValue {
+        subscribed_topic_names: vec!["t".into()],
+        classic_member_metadata: None,
+        ..Default::default()
+    };
+    let current = ConsumerGroupCurrentMemberAssignmentValue { member_epoch: 5, ..Default::default() };
+    let records = [
+        Member("m".into(), Some(member)),
+        Epoch(Some(ConsumerGroupMetadataValue { epoch: 5, metadata_hash: 9 })),
+        TargetEpoch(Some(ConsumerGroupTargetAssignmentMetadataValue { assignment_epoch: 5 })),
+        Target("m".into(), Some(ConsumerGroupTargetAssignmentMemberValue::default())),
+        Current("m".into(), Some(current)),
+    ];
+    bench.log.extend(records.map(|record| (Form::Plain, Record::Consumer("g".into(), record))));
+    bench.restart();
+    bench.check_durable();
+    bench
+}
+
+#[test]
+fn a_group_of_kip_848_comes_along_and_its_silent_members_go() {
+    let mut bench = of_kip_848();
+    let row = |state: &str| [("g".into(), "consumer".into(), state.into(), "consumer".into())];
+    assert_eq!(list(&mut bench, &[], &["consumer"]), row("Stable"));
+    assert_eq!(list(&mut bench, &[], &["classic"]), []);
+    let group = describe(&mut bench, 6, "g");
+    assert_eq!(group.error_message.as_deref(), Some("Group g is not a classic group."));
+    assert_eq!(delete(&mut bench, "g"), ErrorCode::NON_EMPTY_GROUP);
+    for (id, epoch, error) in [
+        ("m", 5, ErrorCode::NONE),
+        ("m", 4, ErrorCode::STALE_MEMBER_EPOCH),
+        ("who", 5, ErrorCode::UNKNOWN_MEMBER_ID),
+        ("", -1, ErrorCode::UNKNOWN_MEMBER_ID),
+    ] {
+        assert_eq!(commit(&mut bench, id, epoch, None, 7), error, "{id} {epoch}");
+    }
+    let chance = bench.chance();
+    let request = JoinGroupRequest { group_id: "g".into(), session_timeout_ms: 10_000, ..Default::default() };
+    let token = bench.ask(9, Request::Join(request, chance));
+    assert_eq!(bench.joined(token).error_code, ErrorCode::INCONSISTENT_GROUP_PROTOCOL);
+    bench.pass(44_999);
+    assert_eq!(list(&mut bench, &["stable"], &[]), row("Stable"));
+    bench.prompt = false;
+    bench.pass(1);
+    bench.refuse(ErrorCode::NOT_ENOUGH_REPLICAS);
+    bench.check_durable();
+    bench.prompt = true;
+    assert_eq!(list(&mut bench, &["stable"], &[]), row("Stable"));
+    bench.pass(45_000);
+    assert_eq!(list(&mut bench, &[], &[]), row("Empty"));
+    assert_eq!(bench.machine().group("g").unwrap().consumer().unwrap().epoch(), 6);
+    bench.check_durable();
+    assert_eq!(delete(&mut bench, "g"), ErrorCode::NONE);
+    assert!(bench.machine().group("g").is_none());
+    bench.check_durable();
+}
+
+#[test]
+fn an_empty_group_of_kip_848_becomes_a_classic_one_and_keeps_its_offsets() {
+    let mut bench = of_kip_848();
+    assert_eq!(commit(&mut bench, "m", 5, None, 7), ErrorCode::NONE);
+    bench.pass(45_000);
+    let ids = bench.stable(1);
+    assert_eq!(bench.beat(&ids[0], 1, None), ErrorCode::NONE);
+    assert!(bench.machine().group("g").unwrap().consumer().is_none());
+    assert_eq!(fetch_all(&mut bench, "g"), [("t".into(), 0, 7)]);
+    bench.check_durable();
+    bench.restart();
+    assert_eq!(bench.beat(&ids[0], 1, None), ErrorCode::NONE);
+}
+
 #[test]
 fn an_empty_name_is_no_group_where_kafka_says_so() {
     let mut bench = Bench::new(Settings::default());

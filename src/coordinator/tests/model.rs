@@ -386,7 +386,7 @@ impl World {
                 let there = self.committed_log().iter().any(|(_, record)| match record {
                     Record::Group(key, _) => key.group == group_name(group),
                     Record::Offset(key, _) => key.group == group_name(group),
-                    Record::EndTransaction { .. } => false,
+                    Record::Consumer(..) | Record::EndTransaction { .. } => false,
                 });
                 assert!(there, "a member was told of a group that is not in the log");
                 self.clients[at].member_id = reply.member_id;
