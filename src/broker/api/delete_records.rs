@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use super::Asked;
 use super::metadata::is_internal;
-use super::places::{ByCore, call_each, merge, place};
+use super::places::{Questions, place_named};
 use crate::broker::connection::{Ended, Reply};
 use crate::broker::messages::{DeleteRecordsPart, ShardReply, ShardRequest};
 use crate::wire::error::ErrorCode;
@@ -25,33 +25,24 @@ pub async fn answer(mut asked: Asked) -> Result<Reply, Ended> {
             wanted.insert((topic.name.clone(), part.partition_index), part.offset);
         }
     }
-    let (mut answers, mut parts) = (Vec::new(), ByCore::default());
+    let mut questions = Questions::default();
     {
         let image = core.image();
         for ((topic, partition), before) in &wanted {
-            let known = image.topic_named(topic).ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION);
-            let place = known.and_then(|topic| place(&core, topic, *partition));
-            match place {
-                Ok(_) if is_internal(topic) => {
-                    answers.push(Some(Err(ErrorCode::INVALID_TOPIC_EXCEPTION)));
-                }
-                Ok(place) => {
-                    parts.add(place.core, answers.len(), DeleteRecordsPart { id: place.id, before: *before });
-                    answers.push(None);
-                }
-                Err(error) => answers.push(Some(Err(error))),
-            }
+            questions.push(match place_named(&core, &image, topic, *partition) {
+                Ok(_) if is_internal(topic) => Err(Err(ErrorCode::INVALID_TOPIC_EXCEPTION)),
+                Ok(place) => Ok((place, DeleteRecordsPart { id: place.id, before: *before })),
+                Err(error) => Err(Err(error)),
+            });
         }
     }
-    let calls = call_each(&core, parts, ShardRequest::DeleteRecords);
-    merge(calls, &mut answers, |reply| match reply {
+    let read = |reply| match reply {
         ShardReply::DeleteRecords(replies) => Some(replies),
         _ => None,
-    })
-    .await;
+    };
+    let answers = questions.ask(&core, ShardRequest::DeleteRecords, read).await;
     let mut topics: Vec<DeleteRecordsTopicResult> = Vec::new();
     for ((topic, partition_index), answer) in wanted.into_keys().zip(answers) {
-        let answer = answer.expect("each part was answered");
         let result = DeleteRecordsPartitionResult {
             partition_index,
             low_watermark: answer.unwrap_or(-1),

@@ -1,7 +1,7 @@
 //! DescribeProducers: who produces to a partition, and how far each has come.
 
 use super::Asked;
-use super::places::{ByCore, call_each, merge, place};
+use super::places::{Questions, place};
 use crate::broker::connection::{Ended, Reply};
 use crate::broker::core::Core;
 use crate::broker::messages::{DescribeProducersReply, ShardReply, ShardRequest};
@@ -32,7 +32,7 @@ type Answer = Result<DescribeProducersReply, (ErrorCode, String)>;
 pub async fn answer(mut asked: Asked) -> Result<Reply, Ended> {
     let request: DescribeProducersRequest = asked.decode()?;
     let core = asked.client.core.clone();
-    let (mut answers, mut parts) = (Vec::new(), ByCore::default());
+    let mut questions = Questions::default();
     {
         let image = core.image();
         for topic in &request.topics {
@@ -43,36 +43,32 @@ pub async fn answer(mut asked: Asked) -> Result<Reply, Ended> {
                     image.topic_named(&topic.name).ok_or((unknown, unknown.message().to_string()))
                 });
             for partition in &topic.partition_indexes {
-                match known.as_ref().map(|topic| place(&core, topic, *partition)) {
-                    Ok(Ok(place)) => {
-                        parts.add(place.core, answers.len(), place.id);
-                        answers.push(None);
-                    }
-                    Ok(Err(error)) => answers.push(Some(Ok(Err(error)))),
-                    Err(error) => answers.push(Some(Err(error.clone()))),
-                }
+                questions.push(match known.as_ref().map(|topic| place(&core, topic, *partition)) {
+                    Ok(Ok(place)) => Ok((place, place.id)),
+                    Ok(Err(error)) => Err(Ok(Err(error))),
+                    Err(error) => Err(Err(error.clone())),
+                });
             }
         }
     }
     let most = most(&core);
-    let calls = call_each(&core, parts, |parts| ShardRequest::DescribeProducers(parts, most));
-    merge(calls, &mut answers, |reply| match reply {
+    let read = |reply| match reply {
         ShardReply::DescribeProducers(replies) => Some(replies.into_iter().map(Ok).collect()),
         _ => None,
-    })
-    .await;
+    };
+    let request_of = |parts| ShardRequest::DescribeProducers(parts, most);
+    let answers = questions.ask(&core, request_of, read).await;
     asked.reply(&response(request, answers, most))
 }
 
 fn response(
     request: DescribeProducersRequest,
-    answers: Vec<Option<Answer>>,
+    mut answers: impl Iterator<Item = Answer>,
     most: usize,
 ) -> DescribeProducersResponse {
-    let mut answers = answers.into_iter();
     let topics = request.topics.into_iter().map(|topic| {
         let partitions = topic.partition_indexes.iter().map(|partition| {
-            let answer = answers.next().flatten().expect("each part was answered");
+            let answer = answers.next().expect("each part was answered");
             partition_response(*partition, answer, most)
         });
         DescribeProducersTopicResponse { partitions: partitions.collect(), name: topic.name }

@@ -1,7 +1,7 @@
 //! ListOffsets: the first and last offsets, and those of a time.
 
 use super::Asked;
-use super::places::{ByCore, call_each, merge, place};
+use super::places::{Questions, place_named};
 use crate::broker::connection::{Ended, Reply};
 use crate::broker::core::Core;
 use crate::broker::messages::{ListOffsetsPart, ListOffsetsReply, ShardReply, ShardRequest};
@@ -19,13 +19,11 @@ const TELLS_EPOCH: i16 = 4;
 pub async fn answer(mut asked: Asked) -> Result<Reply, Ended> {
     let request: ListOffsetsRequest = asked.decode()?;
     let core = asked.client.core.clone();
-    let (mut answers, parts) = split(&core, &request, asked.version);
-    let calls = call_each(&core, parts, ShardRequest::ListOffsets);
-    merge(calls, &mut answers, |reply| match reply {
+    let read = |reply| match reply {
         ShardReply::ListOffsets(replies) => Some(replies),
         _ => None,
-    })
-    .await;
+    };
+    let answers = split(&core, &request, asked.version).ask(&core, ShardRequest::ListOffsets, read).await;
     asked.reply(&response(request, answers, asked.version))
 }
 
@@ -34,12 +32,11 @@ fn split(
     core: &Core,
     request: &ListOffsetsRequest,
     version: i16,
-) -> (Vec<Option<ListOffsetsReply>>, ByCore<ListOffsetsPart>) {
+) -> Questions<ListOffsetsPart, ListOffsetsReply> {
     let image = core.image();
-    let (mut answers, mut parts) = (Vec::new(), ByCore::default());
+    let mut questions = Questions::default();
     let named = times_named(request);
     for topic in &request.topics {
-        let known = image.topic_named(&topic.name).ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION);
         for part in &topic.partitions {
             let partition = part.partition_index;
             let once = match named[&(topic.name.as_str(), partition)] {
@@ -47,22 +44,17 @@ fn split(
                 _ => Err(ErrorCode::INVALID_REQUEST),
             };
             let may_be_asked = once.and_then(|()| may_be_asked(part.timestamp, version));
-            match may_be_asked.and(known).and_then(|topic| place(core, topic, partition)) {
-                Ok(place) => {
-                    let question = ListOffsetsPart {
-                        id: place.id,
-                        timestamp: part.timestamp,
-                        current_leader_epoch: part.current_leader_epoch,
-                        read_committed: request.isolation_level == READ_COMMITTED,
-                    };
-                    parts.add(place.core, answers.len(), question);
-                    answers.push(None);
-                }
-                Err(error) => answers.push(Some(ListOffsetsReply::failed(error))),
-            }
+            let place = may_be_asked.and_then(|()| place_named(core, &image, &topic.name, partition));
+            let question = |id| ListOffsetsPart {
+                id,
+                timestamp: part.timestamp,
+                current_leader_epoch: part.current_leader_epoch,
+                read_committed: request.isolation_level == READ_COMMITTED,
+            };
+            questions.push(place.map(|place| (place, question(place.id))).map_err(ListOffsetsReply::failed));
         }
     }
-    (answers, parts)
+    questions
 }
 
 /// Kafka refuses a partition that is named more than once.
@@ -91,13 +83,12 @@ fn may_be_asked(timestamp: i64, version: i16) -> Result<(), ErrorCode> {
 
 fn response(
     request: ListOffsetsRequest,
-    answers: Vec<Option<ListOffsetsReply>>,
+    mut answers: impl Iterator<Item = ListOffsetsReply>,
     version: i16,
 ) -> ListOffsetsResponse {
-    let mut answers = answers.into_iter();
     let topics = request.topics.into_iter().map(|topic| {
         let partitions = topic.partitions.iter().map(|part| {
-            let answer = answers.next().flatten().expect("each part was answered");
+            let answer = answers.next().expect("each part was answered");
             ListOffsetsPartitionResponse {
                 partition_index: part.partition_index,
                 error_code: answer.error,

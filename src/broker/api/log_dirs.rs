@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::Asked;
-use super::places::{ByCore, call_each, merge, place};
+use super::places::{Questions, place_named};
 use crate::broker::connection::{Ended, Reply};
 use crate::broker::core::{Core, NamedDir};
 use crate::broker::messages::{LogDirsReply, LogSize, PartitionId, ShardReply, ShardRequest};
@@ -114,31 +114,25 @@ pub async fn alter(mut asked: Asked) -> Result<Reply, Ended> {
             }
         }
     }
-    let (mut answers, mut parts) = (Vec::new(), ByCore::default());
+    let mut questions = Questions::default();
     {
         let (image, dirs) = (core.image(), core.log_dirs());
         for ((topic, partition), path) in &wanted {
-            let known = image.topic_named(topic).ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION);
-            let goes = directory(&dirs, path)
-                .and_then(|directory| Ok((known.and_then(|t| place(&core, t, *partition))?, directory)));
-            match goes {
-                Ok((place, directory)) => {
-                    parts.add(place.core, answers.len(), (place.id, directory));
-                    answers.push(None);
-                }
-                Err(error) => answers.push(Some(Err(error))),
-            }
+            let goes = directory(&dirs, path).and_then(|directory| {
+                let place = place_named(&core, &image, topic, *partition)?;
+                Ok((place, (place.id, directory)))
+            });
+            questions.push(goes.map_err(Err));
         }
     }
-    let calls = call_each(&core, parts, ShardRequest::Relocate);
-    merge(calls, &mut answers, |reply| match reply {
+    let read = |reply| match reply {
         ShardReply::Relocate(replies) => Some(replies),
         _ => None,
-    })
-    .await;
+    };
+    let answers = questions.ask(&core, ShardRequest::Relocate, read).await;
     let mut results: Vec<AlterReplicaLogDirTopicResult> = Vec::new();
     for ((topic, partition_index), answer) in wanted.into_keys().zip(answers) {
-        let error = match answer.expect("each part was answered") {
+        let error = match answer {
             Err(ErrorCode::NOT_LEADER_OR_FOLLOWER) => ErrorCode::REPLICA_NOT_AVAILABLE,
             answer => answer.err().unwrap_or(ErrorCode::NONE),
         };

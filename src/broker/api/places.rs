@@ -26,6 +26,12 @@ pub fn place(core: &Core, topic: &Topic, partition: i32) -> Result<Place, ErrorC
     Ok(Place { id: PartitionId { topic: topic.id, partition }, core })
 }
 
+/// The same for a topic of this name.
+pub fn place_named(core: &Core, image: &Image, topic: &str, partition: i32) -> Result<Place, ErrorCode> {
+    let topic = image.topic_named(topic).ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)?;
+    place(core, topic, partition)
+}
+
 /// Whether this error sends the client to another leader.
 pub fn is_led_elsewhere(error: ErrorCode) -> bool {
     error == ErrorCode::NOT_LEADER_OR_FOLLOWER || error == ErrorCode::FENCED_LEADER_EPOCH
@@ -142,5 +148,43 @@ pub async fn merge<R>(calls: Vec<Call>, into: &mut [Option<R>], read: impl Fn(Sh
         for (place, answer) in places.into_iter().zip(answers) {
             into[place] = Some(answer);
         }
+    }
+}
+
+/// The questions of a request, in its order: each is for a shard, or is answered already.
+pub struct Questions<P, R> {
+    parts: ByCore<P>,
+    answers: Vec<Option<R>>,
+}
+
+impl<P, R> Default for Questions<P, R> {
+    fn default() -> Self {
+        Questions { parts: ByCore::default(), answers: Vec::new() }
+    }
+}
+
+impl<P, R> Questions<P, R> {
+    /// Adds the next: where it is to be asked, and what, or its answer.
+    pub fn push(&mut self, question: Result<(Place, P), R>) {
+        match question {
+            Ok((place, part)) => {
+                self.parts.add(place.core, self.answers.len(), part);
+                self.answers.push(None);
+            }
+            Err(answer) => self.answers.push(Some(answer)),
+        }
+    }
+
+    /// Asks each shard once, and gives the answers in the order of the questions. `read` takes the parts' answers out of
+    /// a shard's.
+    pub async fn ask(
+        mut self,
+        core: &Core,
+        request: impl FnMut(Vec<P>) -> ShardRequest,
+        read: impl Fn(ShardReply) -> Option<Vec<R>>,
+    ) -> impl Iterator<Item = R> {
+        let calls = call_each(core, self.parts, request);
+        merge(calls, &mut self.answers, read).await;
+        self.answers.into_iter().map(|answer| answer.expect("each part was answered"))
     }
 }
