@@ -14,7 +14,8 @@ use super::open::remove_if_there;
 use super::pace::Pace;
 use super::replica::{Online, Replica};
 use super::shard::Shard;
-use crate::config::BrokerConfig;
+use crate::config::Layers;
+use crate::config::settings;
 use crate::limits::BLOCK;
 use crate::log::compact::checkpoint::{CLEANED, Checkpoint, NAME};
 use crate::log::compact::filter::{Kept, Rules};
@@ -23,11 +24,12 @@ use crate::log::compact::{Compaction, Plan};
 use crate::log::index::SegmentIndex;
 use crate::log::segment::{self, BatchPlace, Kind};
 use crate::log::{LogConfig, Unknown};
+use crate::reactor::sync::either;
 use crate::reactor::{File, Share};
 use crate::wire::batch::{Batch, front};
 
-/// Bytes that are read or written at once.
-const PIECE: usize = 128 << 10;
+/// Bytes that are read or written at once, at least and at most.
+const PIECES: (usize, usize) = (BLOCK, 512 << 10);
 const BLOCK64: u64 = BLOCK as u64;
 /// How long the cleaner waits when there is nothing to clean, at least.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -41,16 +43,36 @@ pub struct CleanerConfig {
     pub bytes_per_second: f64,
     /// `log.cleaner.backoff.ms`
     pub backoff: Duration,
+    /// `log.cleaner.io.buffer.load.factor`
+    pub table_load: f64,
+    /// Bytes that this core reads or writes at once.
+    pub piece: usize,
 }
 
 impl CleanerConfig {
     /// A core's part of what the broker's configuration gives to all.
-    pub fn of(config: &BrokerConfig, cores: usize) -> CleanerConfig {
-        CleanerConfig {
-            table_bytes: config.cleaner_dedupe_bytes / cores,
-            bytes_per_second: config.cleaner_bytes_per_second / cores as f64,
-            backoff: Duration::from_millis(config.cleaner_backoff_ms),
+    pub fn of(layers: &Layers, cores: usize) -> CleanerConfig {
+        fn number<T: std::str::FromStr>(layers: &Layers, name: &str) -> T {
+            let row = settings::broker().get(name).expect("a setting of the table");
+            let given = layers.value(name).and_then(|text| text.trim().parse().ok());
+            given.or_else(|| row.default?.parse().ok()).expect("the default is a number")
         }
+        let bytes = number::<u64>(layers, "log.cleaner.dedupe.buffer.size") as usize;
+        // One half is for reading, the other for writing.
+        let buffers = number::<usize>(layers, "log.cleaner.io.buffer.size") / 2 / cores;
+        CleanerConfig {
+            table_bytes: bytes / cores,
+            bytes_per_second: number::<f64>(layers, "log.cleaner.io.max.bytes.per.second") / cores as f64,
+            backoff: Duration::from_millis(number(layers, "log.cleaner.backoff.ms")),
+            table_load: number(layers, "log.cleaner.io.buffer.load.factor"),
+            piece: (buffers / BLOCK * BLOCK).clamp(PIECES.0, PIECES.1),
+        }
+    }
+}
+
+impl Default for CleanerConfig {
+    fn default() -> Self {
+        CleanerConfig::of(&Layers::default(), 1)
     }
 }
 
@@ -75,10 +97,11 @@ impl From<io::Error> for Stopped {
 impl Shard {
     /// Cleans logs until the node stops.
     pub(super) async fn clean_logs(self: Rc<Shard>) {
-        let Some(config) = self.cleaner.get() else { return };
         while !self.is_stopping() {
+            let tuned = self.cleaner_tuned.notified();
+            let config = self.cleaner.get();
             let Some((replica, _)) = self.dirtiest_log().await else {
-                self.reactor.sleep(config.backoff.max(PAUSE)).await;
+                either(self.reactor.sleep(config.backoff.max(PAUSE)), tuned).await;
                 continue;
             };
             let permit = replica.volume.upkeep.acquire(1).await;
@@ -98,7 +121,7 @@ impl Shard {
                 self.reactor.sleep(PAUSE).await;
                 continue;
             };
-            let cleaned = Cleaning::new(&self, &replica, config).run(&plan).await;
+            let cleaned = Cleaning::new(&self, &replica).run(&plan).await;
             replica.online(|online| online.cleaning = false);
             drop(permit);
             match cleaned {
@@ -171,14 +194,18 @@ impl Shard {
 struct Cleaning<'a> {
     shard: &'a Rc<Shard>,
     replica: &'a Rc<Replica>,
-    config: CleanerConfig,
     pace: Pace,
 }
 
 impl<'a> Cleaning<'a> {
-    fn new(shard: &'a Rc<Shard>, replica: &'a Rc<Replica>, config: CleanerConfig) -> Self {
-        let pace = Pace::new(shard.reactor.now(), config.bytes_per_second);
-        Cleaning { shard, replica, config, pace }
+    fn new(shard: &'a Rc<Shard>, replica: &'a Rc<Replica>) -> Self {
+        let pace = Pace::new(shard.reactor.now(), shard.cleaner.get().bytes_per_second);
+        Cleaning { shard, replica, pace }
+    }
+
+    /// What may change while a log is being cleaned.
+    fn config(&self) -> CleanerConfig {
+        self.shard.cleaner.get()
     }
 
     async fn run(mut self, plan: &Plan) -> Result<(), Stopped> {
@@ -220,7 +247,8 @@ impl<'a> Cleaning<'a> {
         let Range { start, end } = plan.dirty;
         let random = || self.shard.reactor.random();
         let most_keys = usize::try_from(end - start).unwrap_or(usize::MAX);
-        let mut table = OffsetMap::new((random(), random()), most_keys, self.config.table_bytes);
+        let CleanerConfig { table_bytes, table_load, .. } = self.config();
+        let mut table = OffsetMap::with_load((random(), random()), most_keys, table_bytes, table_load);
         for (base, size) in self.segments(start..end)? {
             let mut reader = self.reader(base, size).await?;
             while let Some((range, _)) = reader.next(self).await? {
@@ -343,9 +371,18 @@ impl<'a> Cleaning<'a> {
         self.still_wanted()?;
         let reactor = &self.shard.reactor;
         let appended = self.replica.volume.rounds.take_appended();
-        match self.pace.step(reactor.now(), bytes, appended) {
-            Some(wait) => reactor.sleep(wait.min(PAUSE)).await,
-            None => reactor.yield_now().await,
+        let rate = self.config().bytes_per_second;
+        self.pace.keep_to(reactor.now(), rate);
+        let Some(mut wait) = self.pace.step(reactor.now(), bytes, appended) else {
+            reactor.yield_now().await;
+            self.pace.resume(reactor.now());
+            return Ok(());
+        };
+        while !wait.is_zero() && self.config().bytes_per_second == rate {
+            let some = wait.min(PAUSE);
+            either(reactor.sleep(some), self.shard.stop_begun()).await;
+            self.still_wanted()?;
+            wait -= some;
         }
         self.pace.resume(reactor.now());
         Ok(())
@@ -401,7 +438,7 @@ impl Reader {
         self.used = 0;
         let at = self.position + self.bytes.len() as u64;
         let skip = (at % BLOCK64) as usize;
-        let len = PIECE.min((self.size - at) as usize + skip).max(1);
+        let len = cleaning.config().piece.min((self.size - at) as usize + skip).max(1);
         let chunk = cleaning.shard.reactor.pool().chunk(Share::Background, len).await;
         let read = self.file.read_at(chunk, at - skip as u64).await;
         // A disk that cannot be read somewhere may well be written and flushed elsewhere.
@@ -458,14 +495,16 @@ impl Writer {
         let place = BatchPlace::new(&header, position, batch.len() as u64);
         self.index.on_batch(self.base, &place, config.index_interval_bytes);
         self.bytes.extend_from_slice(batch);
-        while self.bytes.len() >= PIECE {
-            self.write(cleaning, PIECE).await?;
+        let piece = cleaning.config().piece;
+        while self.bytes.len() >= piece {
+            self.write(cleaning, piece).await?;
         }
         Ok(())
     }
 
     async fn write(&mut self, cleaning: &mut Cleaning<'_>, count: usize) -> Result<(), Stopped> {
-        let mut chunk = cleaning.shard.reactor.pool().chunk(Share::Background, PIECE).await;
+        let len = count.next_multiple_of(BLOCK);
+        let mut chunk = cleaning.shard.reactor.pool().chunk(Share::Background, len).await;
         chunk.append(&self.bytes[..count]);
         chunk.pad_to(BLOCK);
         self.file.write_at(chunk.freeze(), self.written).await?;

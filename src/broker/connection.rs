@@ -21,6 +21,7 @@ pub use frame::{Frames, read_frame};
 pub use replies::{Answer, Outcome, Replies, Reply, Writer, reply};
 
 use super::api;
+use super::connection_limits::Gone;
 use super::core::Core;
 use crate::limits::{
     CONNECTIONS_LOOK, ENDINGS_SPAN, ENDINGS_TOLD, FRAME_RATE, FRAME_STALL, FRAME_TIME, SEND_STALL,
@@ -74,6 +75,8 @@ pub struct Connection {
     pub replies: Replies,
     /// Rung when it is to end.
     end: Bell,
+    /// Whether it is ended because there are too many.
+    told_to_end: Cell<bool>,
     number: Cell<u64>,
     tasks: Cell<usize>,
     /// When bytes last went in or out.
@@ -91,7 +94,7 @@ pub fn serve(core: &Rc<Core>, accepted: Accepted, listener: usize) {
         Ok(halves) => halves,
         Err(e) => {
             tracing::warn!("the connection of {peer} cannot be served: {e}");
-            core.connection_ended(peer);
+            core.connection_ended(Gone { ip: peer.ip(), listener, told_to: false });
             return;
         }
     };
@@ -99,6 +102,7 @@ pub fn serve(core: &Rc<Core>, accepted: Accepted, listener: usize) {
         client: Rc::new(Client { core: core.clone(), peer, listener }),
         replies: Replies::default(),
         end: Bell::default(),
+        told_to_end: Cell::new(false),
         number: Cell::new(0),
         tasks: Cell::new(2),
         progress: Cell::new(core.reactor.now()),
@@ -185,7 +189,11 @@ impl Connection {
         self.replies.clear(&self.client.core.queued);
         let core = &self.client.core;
         core.connections.remove(self.number.get());
-        core.connection_ended(self.client.peer);
+        core.connection_ended(Gone {
+            ip: self.client.peer.ip(),
+            listener: self.client.listener,
+            told_to: self.told_to_end.get(),
+        });
     }
 
     fn received(&self) {
@@ -312,6 +320,21 @@ impl Connections {
     pub fn end_all(&self) {
         let all: Vec<_> = self.open.borrow().values().cloned().collect();
         all.iter().for_each(|connection| connection.end(Ended::Quietly("the broker stops")));
+    }
+
+    /// Ends so many, those that were idle longest, but none that came through the listener `spared`. Says how many.
+    pub fn end_idlest(&self, count: usize, spared: Option<usize>) -> usize {
+        let open = self.open.borrow();
+        let ends = |c: &&Rc<Connection>| Some(c.client.listener) != spared && !c.end.has_rung();
+        let mut idlest: Vec<_> = open.values().filter(ends).cloned().collect();
+        drop(open);
+        idlest.sort_unstable_by_key(|connection| (connection.progress.get(), connection.number.get()));
+        idlest.truncate(count);
+        for connection in &idlest {
+            connection.told_to_end.set(true);
+            connection.end(Ended::Quietly("more than max.connections, and idle longest"));
+        }
+        idlest.len()
     }
 
     /// Up to [`TURN`] of those behind `number`.

@@ -1,7 +1,6 @@
 //! What a core's connections and APIs work with.
 
 use std::cell::{Cell, RefCell};
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -12,7 +11,8 @@ use super::api::init_producer_id::ProducerIds;
 use super::api::recompress::Workbench;
 use super::call::Caller;
 use super::connection::{self, Connections};
-use super::listener::Board;
+use super::connection_limits::{Board, Gone};
+use super::loggers::Loggers;
 use super::messages::ToCore;
 use super::sessions::{SessionLimits, Sessions};
 use crate::config::BrokerConfig;
@@ -35,6 +35,8 @@ pub struct Settings {
     pub node_id: i32,
     /// The names of the `listeners`, in their order.
     pub listeners: Vec<String>,
+    /// The place of the listener through which brokers talk with one another, where there are others besides it.
+    pub inter_broker_listener: Option<usize>,
     /// `socket.request.max.bytes`
     pub request_max_bytes: usize,
     /// `connections.max.idle.ms`
@@ -62,6 +64,7 @@ impl Default for Settings {
         Settings {
             node_id: 1,
             listeners: vec!["PLAINTEXT".to_string()],
+            inter_broker_listener: None,
             request_max_bytes: FRAME_MAX,
             connections_max_idle: Duration::from_secs(600),
             max_connections: i32::MAX as usize,
@@ -83,9 +86,12 @@ impl From<&BrokerConfig> for Settings {
         let default = Settings::default();
         let idle = config.connections_max_idle_ms.map_or(Duration::MAX, Duration::from_millis);
         let eviction = number("min.incremental.fetch.session.eviction.ms").map(Duration::from_millis);
+        let listeners: Vec<String> = config.listeners.iter().map(|listener| listener.name.clone()).collect();
+        let inter_broker = listeners.iter().position(|name| *name == config.inter_broker_listener);
         Settings {
             node_id: config.node_id,
-            listeners: config.listeners.iter().map(|listener| listener.name.clone()).collect(),
+            inter_broker_listener: inter_broker.filter(|_| listeners.len() > 1),
+            listeners,
             request_max_bytes: config.socket_request_max_bytes,
             connections_max_idle: idle,
             max_connections: config.max_connections,
@@ -130,6 +136,8 @@ pub struct Core {
     pub queued: Cell<usize>,
     /// Which cores of the node want memory that connections of any core may hold.
     wants: RefCell<Arc<Wants>>,
+    /// What of the log is wanted, for all cores of the process.
+    loggers: RefCell<Arc<Loggers>>,
     /// On the core that accepts connections: who serves how many.
     pub board: RefCell<Option<Rc<Board>>>,
     /// The node's log directories.
@@ -183,6 +191,7 @@ impl Core {
             recompress: Workbench::new(),
             queued: Cell::new(0),
             wants: RefCell::new(wants),
+            loggers: RefCell::default(),
             board: RefCell::default(),
             log_dirs: RefCell::new(Rc::new([])),
             image: RefCell::new(image),
@@ -192,6 +201,16 @@ impl Core {
     /// Tells the node's other cores what this one wants, and hears of them.
     pub fn share_wants(&self, wants: Arc<Wants>) {
         *self.wants.borrow_mut() = wants;
+    }
+
+    /// The loggers of the process.
+    pub fn loggers(&self) -> Arc<Loggers> {
+        self.loggers.borrow().clone()
+    }
+
+    /// Answers for these loggers from now on.
+    pub fn share_loggers(&self, loggers: Arc<Loggers>) {
+        *self.loggers.borrow_mut() = loggers;
     }
 
     /// Whether memory is wanted that connections hold whose clients do not take what is sent to them.
@@ -224,12 +243,18 @@ impl Core {
     }
 
     /// Tells the core that accepts connections that one of them is over.
-    pub fn connection_ended(&self, peer: SocketAddr) {
+    pub fn connection_ended(&self, gone: Gone) {
         if self.settings.listener_core != self.reactor.core() {
-            self.caller.send(self.settings.listener_core, ToCore::ConnectionEnded(peer.ip()));
+            self.caller.send(self.settings.listener_core, ToCore::ConnectionEnded(gone));
         } else if let Some(board) = &*self.board.borrow() {
-            board.ended(self.reactor.core(), peer.ip());
+            board.ended(self.reactor.core(), gone);
         }
+    }
+
+    /// Ends so many of this core's connections, those that were idle longest; those of other brokers stay. Says how
+    /// many there were to end.
+    pub fn end_idlest(&self, count: usize) -> usize {
+        self.connections.end_idlest(count, self.settings.inter_broker_listener)
     }
 }
 
@@ -242,9 +267,19 @@ pub async fn serve_bus(core: Rc<Core>, other: impl Fn(usize, ToCore)) {
         match core.caller.dispatch(from, message) {
             None => {}
             Some(ToCore::Connection(accepted, listener)) => connection::serve(&core, accepted, listener),
-            Some(ToCore::ConnectionEnded(ip)) => {
+            Some(ToCore::ConnectionEnded(gone)) => {
                 let board = core.board.borrow().clone();
-                board.expect("told to the core that accepts connections").ended(from, ip);
+                board.expect("told to the core that accepts connections").ended(from, gone);
+            }
+            Some(ToCore::EndIdlest(count)) => {
+                let left = count - core.end_idlest(count);
+                if left > 0 {
+                    core.caller.send(from, ToCore::NotEnded(left));
+                }
+            }
+            Some(ToCore::NotEnded(count)) => {
+                let board = core.board.borrow().clone();
+                board.expect("told to the core that accepts connections").not_ended(from, count);
             }
             Some(message) => other(from, message),
         }

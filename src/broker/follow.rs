@@ -7,6 +7,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::cleaner::CleanerConfig;
 use super::core::Core;
 use super::dirs::Dirs;
 use super::lifecycle::PartitionSpec;
@@ -128,6 +129,12 @@ impl Follower {
         let every = Duration::from_millis(self.core.config.producer_id_expiration_check_ms);
         if let Some(after_ms) = expiry {
             self.shard.expire_producers(after_ms, every);
+        }
+        let cores = self.core.reactor.cores();
+        self.shard.tune_cleaner(CleanerConfig::of(layers, cores));
+        let moved = layers.value("replica.alter.log.dirs.io.max.bytes.per.second");
+        if let Some(rate) = moved.and_then(|text| text.trim().parse::<f64>().ok()) {
+            self.shard.pace_moves(rate / cores as f64);
         }
     }
 

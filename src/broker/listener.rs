@@ -1,194 +1,182 @@
 //! Accepting connections and spreading them over the cores.
 //!
 //! Listeners are bound once, on one core. Each connection goes to the core that serves the fewest, among those
-//! that take connections. At `max.connections` the next ones wait until one ends; past `max.connections.per.ip`
-//! they are closed.
+//! that take connections. How many there may be, and how fast they come, is in [`super::connection_limits`]: at a
+//! limit the next ones wait until one ends; past `max.connections.per.ip` they are closed.
 
-use std::cell::{Cell, RefCell};
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
 use super::connection;
+use super::connection_limits::{Board, Full, Limits};
 use super::core::Core;
 use super::messages::ToCore;
-use crate::collections::Map;
-use crate::config::value::counts_by_address;
-use crate::reactor::sync::{Bell, either};
+use crate::reactor::sync::either;
 use crate::reactor::{Accepted, Listener, Nanos};
 
 /// How long to wait after a failure that is likely to come again at once, such as a want of descriptors.
 const AFTER_FAILURE: Duration = Duration::from_millis(100);
-/// How often it is looked whether a limit was raised while connections wait at it.
+/// How often it is looked whether a limit was changed.
 const LIMITS_LOOK: Duration = Duration::from_secs(1);
 /// At most once in so long, one kind of refusal is told.
 const TELL_EVERY: Duration = Duration::from_secs(10);
 
-/// Who serves how many connections. Lives on the core that accepts them.
-pub struct Board {
-    /// Per core: whether it takes connections, and how many it serves.
-    cores: RefCell<Vec<(bool, usize)>>,
-    per_ip: RefCell<Map<IpAddr, usize>>,
-    total: Cell<usize>,
-    ended: Bell,
-}
-
-impl Board {
-    /// For a node whose cores take connections or not.
-    pub fn new(takes_connections: &[bool]) -> Board {
-        assert!(takes_connections.contains(&true), "some core takes connections");
-        Board {
-            cores: RefCell::new(takes_connections.iter().map(|takes| (*takes, 0)).collect()),
-            per_ip: RefCell::default(),
-            total: Cell::new(0),
-            ended: Bell::default(),
-        }
-    }
-
-    /// How many connections there are.
-    pub fn total(&self) -> usize {
-        self.total.get()
-    }
-
-    /// How many come from an address.
-    pub fn of(&self, ip: IpAddr) -> usize {
-        let ip = ip.to_canonical();
-        self.per_ip.borrow().get(&ip).copied().unwrap_or(0)
-    }
-
-    /// Counts a connection, and says which core is to serve it.
-    pub fn place(&self, ip: IpAddr) -> usize {
-        let ip = ip.to_canonical();
-        let mut cores = self.cores.borrow_mut();
-        let takers = cores.iter_mut().enumerate().filter(|(_, (takes, _))| *takes);
-        let (core, (_, serves)) =
-            takers.min_by_key(|(_, (_, serves))| *serves).expect("some core takes them");
-        *serves += 1;
-        *self.per_ip.borrow_mut().entry(ip).or_default() += 1;
-        self.total.set(self.total.get() + 1);
-        core
-    }
-
-    /// A connection that a core served is over.
-    pub fn ended(&self, core: usize, ip: IpAddr) {
-        let ip = ip.to_canonical();
-        self.cores.borrow_mut()[core].1 -= 1;
-        self.total.set(self.total.get() - 1);
-        let mut per_ip = self.per_ip.borrow_mut();
-        let count = per_ip.get_mut(&ip).expect("it was counted when it was placed");
-        *count -= 1;
-        if *count == 0 {
-            per_ip.remove(&ip);
-        }
-        drop(per_ip);
-        self.ended.ring();
-    }
-}
-
-/// How many connections there may be; changes at run time.
-struct Limits {
-    /// `max.connections`
-    all: usize,
-    /// `max.connections.per.ip`
-    per_ip: usize,
-    /// `max.connections.per.ip.overrides`
-    overrides: Vec<(IpAddr, usize)>,
-    /// The image that they were taken from.
+/// The limits, and the image that they were taken from.
+struct Followed {
+    limits: Limits,
     version: i64,
 }
 
-impl Limits {
-    fn of(core: &Core) -> Limits {
-        const OVERRIDES: &str = "max.connections.per.ip.overrides";
+impl Followed {
+    fn of(core: &Core) -> Followed {
         let image = core.image();
         let layers = image.broker_layers(core.settings.node_id, &core.config.layers);
-        // What the file says was taken up by the settings; what is set at run time goes before it.
-        let set = |name: &str| {
-            let text = layers.dynamic.get(name).or_else(|| layers.dynamic_default.get(name))?;
-            text.trim().parse::<usize>().ok()
-        };
-        let overrides = layers.value(OVERRIDES).unwrap_or_default();
-        Limits {
-            all: set("max.connections")
-                .unwrap_or(core.settings.max_connections)
-                .min(core.config.max_connections_most),
-            per_ip: set("max.connections.per.ip").unwrap_or(core.settings.max_connections_per_ip),
-            overrides: counts_by_address(OVERRIDES, overrides).unwrap_or_default(),
-            version: image.version(),
-        }
+        let limits = Limits::of(&layers, &core.settings, core.config.max_connections_most);
+        Followed { limits, version: image.version() }
     }
 
-    fn follow(&mut self, core: &Core) {
+    fn follow(&mut self, core: &Core) -> &Limits {
         if core.image().version() != self.version {
-            *self = Limits::of(core);
+            *self = Followed::of(core);
         }
+        &self.limits
     }
+}
 
-    fn of_ip(&self, ip: IpAddr) -> usize {
-        let own = self.overrides.iter().find(|(address, _)| *address == ip);
-        own.map_or(self.per_ip, |(_, count)| *count)
+/// Sees to it, until the node stops, that there are no more connections than may be when a limit is lowered.
+pub async fn keep_within_limits(core: Rc<Core>, board: Rc<Board>) {
+    let stop = core.reactor.stop_requested();
+    let (mut followed, mut ending) = (Followed::of(&core), Teller::default());
+    while !stop.is_done() {
+        core.reactor.sleep(LIMITS_LOOK).await;
+        end_excess(&core, &board, followed.follow(&core), &mut ending).await;
+    }
+}
+
+/// Has the cores end the connections that are too many, those that were idle longest.
+async fn end_excess(core: &Core, board: &Board, limits: &Limits, ending: &mut Teller) {
+    for (on, count) in board.to_end(limits) {
+        ending.tell(core.reactor.now(), |_| {
+            let (total, all) = (board.total(), limits.all);
+            tracing::warn!(
+                "{total} connections are open, and max.connections is {all}: those that were idle longest are ended"
+            );
+        });
+        if on == core.reactor.core() {
+            board.not_ended(on, count - core.end_idlest(count));
+        } else {
+            core.caller.has_room().await;
+            core.caller.send(on, ToCore::EndIdlest(count));
+        }
     }
 }
 
 /// Accepts the connections of one listener, by its place in `listeners`, until the node stops.
 pub async fn accept(core: Rc<Core>, board: Rc<Board>, listener: Listener, index: usize) {
     let stop = core.reactor.stop_requested();
-    either(accept_all(core, board, listener, index), stop).await;
+    let [full, refused, ending] = Default::default();
+    let acceptor = Acceptor { core, board, index, full, refused, ending };
+    either(acceptor.accept_all(listener), stop).await;
 }
 
-async fn accept_all(core: Rc<Core>, board: Rc<Board>, listener: Listener, index: usize) {
-    let name = &core.settings.listeners[index];
-    let (mut full, mut refused) = (Teller::default(), Teller::default());
-    let mut limits = Limits::of(&core);
-    loop {
-        let accepted = match listener.accept().await {
-            Ok(accepted) => accepted,
-            Err(e) => {
-                tracing::warn!("listener {name}: a connection could not be accepted: {e}");
-                core.reactor.sleep(AFTER_FAILURE).await;
+struct Acceptor {
+    core: Rc<Core>,
+    board: Rc<Board>,
+    /// The listener's place in `listeners`.
+    index: usize,
+    /// What is told of connections that wait, are closed at once, or are ended for others.
+    full: Teller,
+    refused: Teller,
+    ending: Teller,
+}
+
+impl Acceptor {
+    fn name(&self) -> &str {
+        &self.core.settings.listeners[self.index]
+    }
+
+    async fn accept_all(mut self, listener: Listener) {
+        let mut followed = Followed::of(&self.core);
+        loop {
+            let accepted = match listener.accept().await {
+                Ok(accepted) => accepted,
+                Err(e) => {
+                    tracing::warn!("listener {}: a connection could not be accepted: {e}", self.name());
+                    self.core.reactor.sleep(AFTER_FAILURE).await;
+                    continue;
+                }
+            };
+            // Over a listener for both families an old address comes in the form of a new one.
+            let ip = accepted.peer().ip().to_canonical();
+            if self.is_too_many(ip, followed.follow(&self.core)) {
                 continue;
             }
-        };
-        limits.follow(&core);
-        // Over a listener for both families an old address comes in the form of a new one.
-        let ip = accepted.peer().ip().to_canonical();
-        let max_per_ip = limits.of_ip(ip);
-        if board.of(ip) >= max_per_ip {
-            refused.tell(core.reactor.now(), |times| {
-                tracing::warn!(
-                    "listener {name}: {ip} has {max_per_ip} connections, which is max.connections.per.ip; \
-                     {times} more of it closed"
-                );
-            });
-            continue;
+            self.wait_for_place(&mut followed).await;
+            // Others from there may have got theirs while this one waited.
+            if self.is_too_many(ip, followed.follow(&self.core)) {
+                continue;
+            }
+            self.hand_over(accepted).await;
+            end_excess(&self.core, &self.board, followed.follow(&self.core), &mut self.ending).await;
         }
-        wait_for_place(&core, &board, &mut limits, &mut full).await;
-        hand_over(&core, &board, accepted, index).await;
     }
-}
 
-async fn wait_for_place(core: &Rc<Core>, board: &Board, limits: &mut Limits, full: &mut Teller) {
-    loop {
-        let ended = board.ended.notified();
-        limits.follow(core);
-        let max = limits.all;
-        if board.total() < max {
-            return;
+    /// Whether an address has as many connections as it may have.
+    fn is_too_many(&mut self, ip: IpAddr, limits: &Limits) -> bool {
+        let max = limits.of_ip(ip);
+        if self.board.of(ip) < max {
+            return false;
         }
-        full.tell(core.reactor.now(), |_| {
-            tracing::warn!("{max} connections are open, which is max.connections; further ones wait");
+        let name = self.core.settings.listeners[self.index].clone();
+        self.refused.tell(self.core.reactor.now(), |times| {
+            tracing::warn!(
+                "listener {name}: {ip} has {max} connections, which is max.connections.per.ip; {times} more of it \
+                 closed"
+            );
         });
-        either(ended, core.reactor.sleep(LIMITS_LOOK)).await;
+        true
     }
-}
 
-async fn hand_over(core: &Rc<Core>, board: &Board, accepted: Accepted, index: usize) {
-    let to = board.place(accepted.peer().ip());
-    if to == core.reactor.core() {
-        connection::serve(core, accepted, index);
-    } else {
-        core.caller.has_room().await;
-        core.caller.send(to, ToCore::Connection(accepted, index));
+    async fn wait_for_place(&mut self, followed: &mut Followed) {
+        let now = self.core.reactor.now();
+        let until = now + self.board.arrived(self.index, now, followed.follow(&self.core));
+        loop {
+            let ended = self.board.ended.notified();
+            let now = self.core.reactor.now();
+            let throttled = until.since(now);
+            let full = self.board.full(self.index, followed.follow(&self.core));
+            if throttled.is_zero() && full.is_none() {
+                return;
+            }
+            let name = self.core.settings.listeners[self.index].clone();
+            self.full.tell(now, |times| match full {
+                Some(Full::Broker(max)) => tracing::warn!(
+                    "{max} connections are open, which is max.connections; further ones wait"
+                ),
+                Some(Full::Listener(max)) => tracing::warn!(
+                    "listener {name}: {max} connections are open, which is its max.connections; further ones wait"
+                ),
+                None => tracing::warn!(
+                    "listener {name}: connections come faster than max.connection.creation.rate; {times} of them waited"
+                ),
+            });
+            match throttled {
+                Duration::ZERO => either(ended, self.core.reactor.sleep(LIMITS_LOOK)).await,
+                throttled => self.core.reactor.sleep(throttled).await,
+            }
+        }
+    }
+
+    async fn hand_over(&self, accepted: Accepted) {
+        let core = &self.core;
+        let to = self.board.place(accepted.peer().ip(), self.index);
+        if to == core.reactor.core() {
+            connection::serve(core, accepted, self.index);
+        } else {
+            core.caller.has_room().await;
+            core.caller.send(to, ToCore::Connection(accepted, self.index));
+        }
     }
 }
 
@@ -212,19 +200,6 @@ impl Teller {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_core_with_the_fewest_serves_next() {
-        let board = Board::new(&[true, false, true]);
-        let (a, b): (IpAddr, IpAddr) = ("10.0.0.1".parse().unwrap(), "10.0.0.2".parse().unwrap());
-        assert_eq!([a, a, b, b].map(|ip| board.place(ip)), [0, 2, 0, 2]);
-        board.ended(2, a);
-        assert_eq!((board.total(), board.of(a), board.of(b)), (3, 1, 2));
-        assert_eq!([a, a].map(|ip| board.place(ip)), [2, 0]);
-        [(0, a), (0, a), (2, a)].iter().for_each(|(core, ip)| board.ended(*core, *ip));
-        assert_eq!((board.total(), board.of(a)), (2, 0));
-        assert!(!board.per_ip.borrow().contains_key(&a), "nothing is kept of those who left");
-    }
 
     #[test]
     fn what_happens_often_is_told_seldom() {

@@ -1,6 +1,5 @@
 //! What cores say to one another: one message per (request, shard), and one back.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -13,6 +12,7 @@ use crate::reactor::{Accepted, Nanos};
 use crate::wire::error::ErrorCode;
 use crate::wire::uuid::Uuid;
 
+use super::connection_limits::Gone;
 use super::controller::{Command, CommandReply};
 use super::dirs::Dirs;
 
@@ -34,8 +34,12 @@ pub enum ToCore {
     },
     /// A connection for the receiving core to serve, accepted on the listener of this index.
     Connection(Accepted, usize),
-    /// A connection from this address, which the sending core served, is over.
-    ConnectionEnded(IpAddr),
+    /// A connection that the sending core served is over.
+    ConnectionEnded(Gone),
+    /// There are too many connections: the receiving core ends so many, those that were idle longest.
+    EndIdlest(usize),
+    /// The sending core had so many fewer to end.
+    NotEnded(usize),
     /// The cluster's metadata as of now. The receiving core answers with [`ToCore::ImageSeen`] once its APIs
     /// go by it.
     Image(Arc<Image>),

@@ -23,6 +23,7 @@ use super::connection;
 use super::core::{Core, Settings, Wants, serve_bus};
 use super::dirs::{DirTold, Dirs, belongs, cannot_use};
 use super::follow::Follower;
+use super::loggers::Loggers;
 use super::messages::{PartitionId, ToCore};
 use super::metadata_log::METADATA_LOG;
 use super::shard::Shard;
@@ -46,6 +47,8 @@ pub struct Node {
     pub accept_loss: Vec<(String, i32)>,
     /// Whether a file system whose flushes are void is used all the same.
     pub accept_no_barrier: bool,
+    /// The loggers of the process.
+    pub loggers: Arc<Loggers>,
 }
 
 /// What is told of a node's life, by its head.
@@ -149,6 +152,7 @@ async fn run_member(reactor: Reactor, node: Arc<Node>, wants: Arc<Wants>, end: B
     let image = beginning.image.clone();
     let core = Core::new(reactor.clone(), caller.clone(), node.config.clone(), node.settings(), image);
     core.share_wants(wants);
+    core.share_loggers(node.loggers.clone());
     core.set_log_dirs(beginning.dirs.named(&node.config.log_dirs));
     let follower = Follower::new(core.clone(), shard.clone());
     follower.open_all(&beginning.dirs, &node.accept_loss).await;
@@ -223,7 +227,7 @@ async fn begin_shard(
     let every = Duration::from_millis(node.config.producer_id_expiration_check_ms);
     shard.expire_producers(node.config.producer_id_expiration_ms, every);
     if node.config.cleaner {
-        shard.start_cleaner(CleanerConfig::of(&node.config, reactor.cores()));
+        shard.start_cleaner(CleanerConfig::of(&node.config.layers, reactor.cores()));
     }
     Ok(shard)
 }

@@ -29,6 +29,13 @@ impl Pace {
         Pace { bytes_per_second, began: now, bytes, resumed: now, owed, courteous_until: Nanos(0) }
     }
 
+    /// Goes at this rate from now on; what was done at another is forgotten.
+    pub fn keep_to(&mut self, now: Nanos, bytes_per_second: f64) {
+        if self.bytes_per_second != bytes_per_second {
+            (self.bytes_per_second, self.began, self.bytes) = (bytes_per_second, now, 0);
+        }
+    }
+
     /// A step has ended that read or wrote these bytes, and something was appended meanwhile, or not. Says how long to
     /// wait before the next, if at all.
     pub fn step(&mut self, now: Nanos, bytes: usize, appended: bool) -> Option<Duration> {
@@ -39,7 +46,12 @@ impl Pace {
         let worked = now.since(self.resumed);
         self.owed = if now < self.courteous_until { self.owed + worked * COURTESY } else { Duration::ZERO };
         let due = self.bytes as f64 / self.bytes_per_second - now.since(self.began).as_secs_f64();
-        let due = Duration::try_from_secs_f64(due).unwrap_or_default();
+        // A rate of nothing is waited at until there is another.
+        let due = if due == f64::INFINITY {
+            Duration::MAX
+        } else {
+            Duration::try_from_secs_f64(due).unwrap_or_default()
+        };
         let wait = due.max(self.owed);
         if wait < SHORTEST {
             return None;
@@ -79,6 +91,19 @@ mod tests {
         assert_eq!(took(10e6, MS / 10, |_| false), 1000 * MS);
         assert_eq!(took(f64::MAX, MS / 10, |_| false), 10 * MS, "alone and without a limit it does not wait");
         assert_eq!(took(10e6, 20 * MS, |_| false), 2000 * MS, "a slow disk need not be waited for twice");
+    }
+
+    #[test]
+    fn another_rate_holds_at_once() {
+        let at = |seconds: u64| Nanos(seconds * 1_000_000_000);
+        let mut pace = Pace::new(at(0), 1000.0);
+        assert_eq!(pace.step(at(0), 10_000, false), Some(10_000 * MS));
+        pace.keep_to(at(1), 10_000.0);
+        assert_eq!(pace.step(at(1), 10_000, false), Some(1000 * MS));
+        pace.keep_to(at(2), 0.0);
+        assert_eq!(pace.step(at(2), 1, false), Some(Duration::MAX));
+        pace.keep_to(at(3), f64::MAX);
+        assert_eq!(pace.step(at(3), 1, false), None);
     }
 
     #[test]

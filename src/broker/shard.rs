@@ -18,6 +18,7 @@ use super::produce::Parked;
 use super::read_cache::ReadCache;
 use super::relocate::MOVES_AT_ONCE;
 use super::replica::{Replica, State};
+use super::shared_rate::SharedRate;
 use super::volume::{SharedVolume, Volume};
 use crate::collections::{Map, Set};
 use crate::limits::TAIL_MEMORY;
@@ -66,10 +67,14 @@ pub struct Shard {
     pub(super) producer_room: ProducerRoom,
     /// `producer.id.expiration.ms` and `producer.id.expiration.check.interval.ms`
     pub(super) producer_expiry: Cell<(i64, Duration)>,
-    /// How logs are compacted, if they are.
-    pub(super) cleaner: Cell<Option<CleanerConfig>>,
+    /// How logs are compacted, where they are.
+    pub(super) cleaner: Cell<CleanerConfig>,
+    /// Rung when that has changed.
+    pub(super) cleaner_tuned: Bell,
     /// How many replicas are moved at once.
     pub(super) moves: Semaphore,
+    /// How fast they are copied.
+    pub(super) move_rate: SharedRate,
     /// The way to the controller.
     controller: RefCell<Option<AskController>>,
     /// Answers what only the controller's core can.
@@ -104,8 +109,10 @@ impl Shard {
             retention_check: Cell::new(RETENTION_CHECK),
             producer_room: ProducerRoom::default(),
             producer_expiry: Cell::new(PRODUCER_EXPIRY),
-            cleaner: Cell::new(None),
+            cleaner: Cell::default(),
+            cleaner_tuned: Bell::default(),
             moves: Semaphore::new(MOVES_AT_ONCE),
+            move_rate: SharedRate::new(),
             controller: RefCell::new(None),
             commands: RefCell::new(None),
             early: RefCell::default(),
@@ -305,8 +312,20 @@ impl Shard {
 
     /// Compacts logs from now on, beside everything else.
     pub fn start_cleaner(self: &Rc<Shard>, config: CleanerConfig) {
-        self.cleaner.set(Some(config));
+        self.tune_cleaner(config);
         self.reactor.spawn(Class::Background, self.clone().clean_logs());
+    }
+
+    /// Compacts logs in this way from now on, where it does.
+    pub fn tune_cleaner(&self, config: CleanerConfig) {
+        if self.cleaner.replace(config) != config {
+            self.cleaner_tuned.ring();
+        }
+    }
+
+    /// Copies no more than so many bytes a second from one log directory to another, from now on.
+    pub fn pace_moves(&self, bytes_per_second: f64) {
+        self.move_rate.set(bytes_per_second);
     }
 
     /// Whether the node is stopping.

@@ -11,9 +11,10 @@ use bytes::Bytes;
 
 use super::call::{Caller, Responder};
 use super::connection;
+use super::connection_limits::Board;
 use super::controller::Command;
 use super::core::{Core, Settings, serve_bus};
-use super::listener::{Board, accept};
+use super::listener::{accept, keep_within_limits};
 use super::messages::*;
 use crate::config::BrokerConfig;
 use crate::controller::{Answer, Controller, Image};
@@ -160,11 +161,14 @@ async fn run(
     if reactor.core() == 0 {
         reactor.spawn(Class::Coordination, control_cluster(core.clone(), shard, seen));
     }
-    let board = (reactor.core() == 0).then(|| Rc::new(Board::new(&[true, true])));
+    let board = (reactor.core() == 0).then(|| Rc::new(Board::new(&[true, true], &core.settings)));
     if let Some(board) = &board {
         *core.board.borrow_mut() = Some(board.clone());
-        let listener = reactor.listen(([0, 0, 0, 0], PORT).into()).unwrap();
-        reactor.spawn(Class::Request, accept(core.clone(), board.clone(), listener, 0));
+        reactor.spawn(Class::Background, keep_within_limits(core.clone(), board.clone()));
+        for (index, port) in (0..core.settings.listeners.len()).zip(PORT..) {
+            let listener = reactor.listen(([0, 0, 0, 0], port).into()).unwrap();
+            reactor.spawn(Class::Request, accept(core.clone(), board.clone(), listener, index));
+        }
     }
     let stop = reactor.stop_requested();
     while !stop.is_done() {

@@ -25,6 +25,7 @@ Examples:
   ottla config set --topic orders retention.ms=86400000
   ottla config set --cluster message.max.bytes=2097152     for all brokers, until it is deleted
   ottla config delete --topic orders retention.ms      back to the broker's value
+  ottla config set --broker-logger 1 ottla.broker.connection=DEBUG     what broker 1 logs, until it ends
 
 A topic's setting goes before a broker's. Of a broker's, the strongest comes first: set at run time for this broker,
 set at run time for the cluster, its file, the default. What is set at run time holds at once and stays.")]
@@ -56,6 +57,11 @@ pub struct Whose {
     /// A broker, by its node.id; may be given several times
     #[arg(long, value_name = "ID", help_heading = "Whose settings")]
     pub broker: Vec<i32>,
+
+    /// The loggers of a broker, by its node.id: their levels are FATAL, ERROR, WARN, INFO, DEBUG and TRACE; may be
+    /// given several times
+    #[arg(long, value_name = "ID", help_heading = "Whose settings")]
+    pub broker_logger: Vec<i32>,
 
     /// All brokers at once
     #[arg(long, help_heading = "Whose settings")]
@@ -199,6 +205,7 @@ impl Resource {
             resource::TOPIC => "topic",
             resource::BROKER if self.name.is_empty() => "cluster",
             resource::BROKER => "broker",
+            resource::BROKER_LOGGER => "broker logger",
             resource::GROUP => "group",
             _ => "client metrics",
         }
@@ -207,6 +214,7 @@ impl Resource {
     fn describe(&self) -> String {
         match self.name.is_empty() {
             true => "all brokers".to_owned(),
+            false if self.kind == resource::BROKER_LOGGER => format!("the loggers of broker {}", self.name),
             false => format!("{} {}", self.kind_name(), self.name),
         }
     }
@@ -218,7 +226,7 @@ impl Resource {
         ask: impl FnOnce(&mut super::client::Connection) -> Result<T, Fault>,
     ) -> Result<T, Fault> {
         match self.name.parse::<i32>() {
-            Ok(id) if self.kind == resource::BROKER => {
+            Ok(id) if matches!(self.kind, resource::BROKER | resource::BROKER_LOGGER) => {
                 client.metadata(Some(&[]), false)?;
                 ask(client.broker(id)?)
             }
@@ -232,11 +240,12 @@ impl Whose {
         let of = |kind: i8, names: &[String]| {
             names.iter().map(|name| Resource { kind, name: name.clone() }).collect::<Vec<_>>()
         };
-        let brokers: Vec<String> = self.broker.iter().map(i32::to_string).collect();
+        let numbers = |ids: &[i32]| ids.iter().map(i32::to_string).collect::<Vec<String>>();
         let cluster = if self.cluster { vec![String::new()] } else { Vec::new() };
         [
             of(resource::TOPIC, &self.topic),
-            of(resource::BROKER, &brokers),
+            of(resource::BROKER, &numbers(&self.broker)),
+            of(resource::BROKER_LOGGER, &numbers(&self.broker_logger)),
             of(resource::BROKER, &cluster),
             of(resource::GROUP, &self.group),
             of(resource::CLIENT_METRICS, &self.client_metrics),

@@ -62,12 +62,6 @@ pub struct BrokerConfig {
     pub producer_id_expiration_check_ms: u64,
     /// `log.cleaner.enable`
     pub cleaner: bool,
-    /// `log.cleaner.dedupe.buffer.size`, for all cores together.
-    pub cleaner_dedupe_bytes: usize,
-    /// `log.cleaner.io.max.bytes.per.second`, for all cores together.
-    pub cleaner_bytes_per_second: f64,
-    /// `log.cleaner.backoff.ms`
-    pub cleaner_backoff_ms: u64,
     /// `replica.high.watermark.checkpoint.interval.ms`
     pub high_watermark_checkpoint_interval_ms: u64,
     /// What the operator should know of the file.
@@ -315,10 +309,6 @@ impl Reading {
         u64::try_from(self.number(name)).unwrap_or(0)
     }
 
-    fn fraction(&self, name: &str) -> f64 {
-        self.text(name).and_then(|text| text.parse().ok()).unwrap_or(0.0)
-    }
-
     fn yes(&self, name: &str) -> bool {
         self.text(name).as_deref() == Some("true")
     }
@@ -380,9 +370,6 @@ impl Reading {
             producer_id_expiration_ms: self.number("producer.id.expiration.ms"),
             producer_id_expiration_check_ms: self.unsigned("producer.id.expiration.check.interval.ms"),
             cleaner: self.yes("log.cleaner.enable"),
-            cleaner_dedupe_bytes: self.unsigned("log.cleaner.dedupe.buffer.size") as usize,
-            cleaner_bytes_per_second: self.fraction("log.cleaner.io.max.bytes.per.second"),
-            cleaner_backoff_ms: self.unsigned("log.cleaner.backoff.ms"),
             high_watermark_checkpoint_interval_ms: self
                 .unsigned("replica.high.watermark.checkpoint.interval.ms"),
             layers: Layers::of_file(self.given),

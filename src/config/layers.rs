@@ -21,6 +21,8 @@ pub enum Source {
     StaticBroker = 4,
     /// Set by nobody.
     Default = 5,
+    /// The level of a broker's logger.
+    BrokerLogger = 6,
     /// Set for a subscription to clients' metrics.
     ClientMetrics = 7,
     /// Set for a group.

@@ -17,6 +17,8 @@ use crate::wire::schema::*;
 /// The longest value of a setting, as its length fits into a record.
 const VALUE_MAX: usize = i16::MAX as usize;
 
+const PER_IP_OVERRIDES: &str = "max.connections.per.ip.overrides";
+
 /// What is to become of a setting.
 enum Op<'a> {
     Set(&'a str),
@@ -90,11 +92,6 @@ impl Controller {
         name: &str,
         configs: &[AlterableConfig],
     ) -> Result<Vec<MetadataRecord>, Refusal> {
-        if kind == resource::BROKER_LOGGER {
-            return Err(invalid_request(format!(
-                "Unknown resource type {kind}: a logger's level is set by itself"
-            )));
-        }
         let named = unique(configs.iter().map(|config| &*config.name))?;
         let before = self.overrides(kind, name)?;
         let mut ops = Vec::with_capacity(configs.len());
@@ -121,7 +118,7 @@ impl Controller {
                 return Ok(topic.configs.clone());
             }
             resource::BROKER if name.is_empty() => {}
-            resource::BROKER | resource::BROKER_LOGGER => self.check_broker_id(name)?,
+            resource::BROKER => self.check_broker_id(name)?,
             resource::CLIENT_METRICS if name.is_empty() => {
                 return Err(invalid_request("Subscription name can't be empty"));
             }
@@ -134,8 +131,8 @@ impl Controller {
             resource::CLIENT_METRICS | resource::GROUP => {}
             other => {
                 return Err(invalid_request(format!(
-                    "Unknown resource type {other}: settings are those of topics (2), brokers (4), broker loggers \
-                     (8), client metrics (16) and groups (32)"
+                    "Unknown resource type {other}: settings are those of topics (2), brokers (4), client metrics \
+                     (16) and groups (32), and the levels of loggers (8) change one by one"
                 )));
             }
         }
@@ -157,9 +154,6 @@ impl Controller {
 
     fn alter(&self, kind: i8, name: &str, ops: &[(&str, Op)]) -> Result<Vec<MetadataRecord>, Refusal> {
         let before = self.overrides(kind, name)?;
-        if kind == resource::BROKER_LOGGER {
-            return no_logger(ops);
-        }
         let mut after = (*before).clone();
         for (setting, op) in ops {
             match op {
@@ -187,7 +181,10 @@ impl Controller {
         }
         match kind {
             resource::TOPIC => self.check_topic(name, &after)?,
-            resource::BROKER => check_broker(name, &before, &after)?,
+            resource::BROKER => {
+                check_broker(name, &before, &after)?;
+                self.check_limits(name, &before, &after)?;
+            }
             resource::GROUP => resources::check_group(&after, &self.layers()).map_err(invalid_config)?,
             _ => resources::check_client_metrics(&after).map_err(|bad| match bad {
                 resources::Bad::Value(what) => invalid_config(what),
@@ -195,6 +192,41 @@ impl Controller {
             })?,
         }
         Ok(difference(kind, name, &before, &after))
+    }
+
+    /// What single values do not tell: limits that would let nobody in, and memory in which nothing can be done.
+    fn check_limits(&self, name: &str, before: &Overrides, after: &Overrides) -> Result<(), Refusal> {
+        let after = Arc::new(after.clone());
+        let layers = match name.is_empty() {
+            true => Layers { dynamic_default: after.clone(), ..self.layers() },
+            false => Layers { dynamic: after.clone(), ..self.layers() },
+        };
+        let number = |name: &str| layers.value(name).and_then(|text| text.trim().parse::<i64>().ok());
+        for (setting, value) in after.iter().filter(|(s, value)| before.get(*s) != Some(*value)) {
+            let base = listener_base(setting).unwrap_or(setting);
+            let is_zero = value.trim().parse() == Ok(0);
+            let what = match base {
+                "max.connections" | "max.connection.creation.rate" if is_zero => {
+                    format!("Invalid {base} 0: nobody could connect any more, not even to take it back")
+                }
+                "max.connections.per.ip"
+                    if is_zero && layers.value(PER_IP_OVERRIDES).is_none_or(str::is_empty) =>
+                {
+                    format!("{base} can be set to zero only if {PER_IP_OVERRIDES} property is set.")
+                }
+                "log.cleaner.threads" if is_zero => format!("{base} should be at least 1"),
+                "log.cleaner.dedupe.buffer.size" | "log.cleaner.threads"
+                    if number("log.cleaner.dedupe.buffer.size").unwrap_or(i64::MAX)
+                        / number("log.cleaner.threads").unwrap_or(1).max(1)
+                        <= 1 << 20 =>
+                {
+                    "log.cleaner.dedupe.buffer.size must be at least 1MB per cleaner thread.".to_owned()
+                }
+                _ => continue,
+            };
+            return Err(invalid_request(what));
+        }
+        Ok(())
     }
 
     fn check_topic(&self, name: &str, after: &Overrides) -> Result<(), Refusal> {
@@ -231,19 +263,11 @@ impl Controller {
     }
 }
 
-/// Levels are chosen when the broker starts: no logger has one that could be changed.
-fn no_logger(ops: &[(&str, Op)]) -> Result<Vec<MetadataRecord>, Refusal> {
-    let Some((logger, op)) = ops.first() else { return Ok(Vec::new()) };
-    let verb = match op {
-        Op::Set(_) | Op::Delete => {
-            return Err(invalid_config(format!(
-                "Logger {logger} does not exist! What is logged is chosen at the start of the broker (OTTLA_LOG)"
-            )));
-        }
-        Op::Append(_) => "APPEND",
-        Op::Subtract(_) => "SUBTRACT",
-    };
-    Err(invalid_request(format!("{verb} operation is not allowed for the BROKER_LOGGER resource")))
+/// Whether each setting is named once, and has a value unless it is deleted.
+pub fn check_changes(changes: &[IncrementalAlterableConfig]) -> Result<(), Refusal> {
+    unique(changes.iter().map(|change| &*change.name))?;
+    let without = changes.iter().filter(|change| change.config_operation != 1);
+    without.map(|change| set_value(&change.name, &change.value)).collect::<Result<Vec<_>, _>>().map(drop)
 }
 
 /// Brokers have settings that only a restart changes, and some that each broker has of its own.

@@ -47,7 +47,9 @@ fn read(broker: &Broker) -> Vec<(String, String)> {
 fn of_each_key_the_last_record_stays() {
     let (folder, address) = (Folder::new(), free_address());
     let config = folder.0.join("server.properties");
-    std::fs::write(&config, "log.cleaner.backoff.ms=100\n").unwrap();
+    // So slow that nothing comes of it, until both are changed.
+    let slow = "log.cleaner.backoff.ms=3600000\nlog.cleaner.io.max.bytes.per.second=1000\n";
+    std::fs::write(&config, slow).unwrap();
     let arguments = ["--config", &config.to_string_lossy(), "--listen", &address].map(str::to_owned);
     let mut broker = Broker::with(folder, address.clone(), arguments.to_vec());
     broker.begin();
@@ -66,6 +68,9 @@ fn of_each_key_the_last_record_stays() {
     let (more, later) = input(2 * KEYS);
     run(&produce, more.as_bytes()).ok();
     let dir = broker.data().join("compacted-0");
+    assert!(older_bytes(&dir) > 10_000_000);
+    let quick = ["config", "set", "--cluster", "log.cleaner.backoff.ms=100"];
+    broker.ottla(&[&quick[..], &["log.cleaner.io.max.bytes.per.second=1e9"]].concat());
     let deadline = Instant::now() + PATIENCE;
     // Twelve segments were written; of all but the last, less than one is left.
     while older_bytes(&dir) > 700_000 {

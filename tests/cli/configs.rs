@@ -79,6 +79,52 @@ fn settings_of_brokers_and_of_all_of_them_lie_one_over_the_other() {
 }
 
 #[test]
+fn what_is_logged_changes_while_the_broker_runs() {
+    let mut broker = crate::broker::Broker::start();
+    let address = broker.address.clone();
+    let ask = |arguments: &[&str]| run(&[&["-b", &address], arguments].concat(), b"");
+    let whose = ["--broker-logger", "1"];
+    let level = |logger: &str| {
+        let described = ask(&[&["config", "describe", logger, "--output", "json"][..], &whose].concat());
+        let described = described.json();
+        assert_eq!(described[0]["settings"][0]["source"], "broker's logger");
+        described[0]["settings"][0]["value"].as_str().unwrap().to_owned()
+    };
+    let told = |broker: &crate::broker::Broker| broker.log().matches("asks for Metadata").count();
+    let set = |change: &str| ask(&[&["config", "set", change][..], &whose].concat());
+    let (logger, room) = ("ottla.broker.api", "ottla.broker.api.create_topics");
+    ask(&["topic", "list"]).ok();
+    assert_eq!((told(&broker), level("root"), level(logger)), (0, "INFO".to_owned(), "INFO".to_owned()));
+    assert_eq!(set("ottla.broker.api=DEBUG").ok(), "changed the loggers of broker 1\n");
+    ask(&["topic", "list"]).ok();
+    assert!(told(&broker) > 0, "{}", broker.log());
+    assert_eq!((level("root"), level(logger), level(room)), ("INFO".into(), "DEBUG".into(), "DEBUG".into()));
+    set("root=TRACE").ok();
+    assert_eq!(
+        (level("root"), level("ottla.reactor"), level(room)),
+        ("TRACE".into(), "TRACE".into(), "DEBUG".into())
+    );
+    set("root=INFO").ok();
+    ask(&[&["config", "delete", logger][..], &whose].concat()).ok();
+    let before = told(&broker);
+    ask(&["topic", "list"]).ok();
+    assert_eq!((told(&broker), level(logger)), (before, "INFO".to_owned()));
+
+    for (change, words) in
+        [("ottla.broker.apis=DEBUG", "Did you mean 'ottla.broker.api'?"), ("root=LOUD", "WARN")]
+    {
+        let err = set(change).fails(1);
+        assert!(err.contains("INVALID_CONFIG") && err.contains(words), "{err}");
+    }
+    set("root=WARN").ok();
+    broker.stop();
+    broker.begin();
+    broker.wait();
+    assert_eq!(level("root"), "INFO", "levels are the process's own");
+    broker.stop();
+}
+
+#[test]
 fn what_cannot_be_set_is_told() {
     let broker = Broker::start();
     let name = broker.topic("config");

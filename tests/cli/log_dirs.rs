@@ -90,6 +90,42 @@ fn replicas_are_moved_carried_and_missed() {
     broker.stop();
 }
 
+#[test]
+fn moves_keep_to_the_rate_that_is_set() {
+    const RATE: &str = "replica.alter.log.dirs.io.max.bytes.per.second";
+    let (mut broker, dirs) = Broker::with_dirs(&["one", "two"]);
+    broker.begin();
+    broker.wait();
+    ask(&broker, &["topic", "create", "t", "-p", "1"]);
+    for n in 0..8 {
+        produce(&broker, "0", &format!("{n}{}", "v".repeat(200_000)));
+    }
+    let before = records(&broker);
+    let from = lies_in(&broker, 0);
+    let to = dirs.iter().find(|dir| **dir != from).unwrap();
+    ask(&broker, &["config", "set", "--cluster", &format!("{RATE}=1000")]);
+    let places = || {
+        let told = ask(&broker, &["logdirs", "--partitions", "--output", "json"]);
+        told.lines().filter(|line| line.contains("\"topic\":\"t\"")).count()
+    };
+    let mut moving = std::process::Command::new(crate::broker::OTTLA)
+        .args(["-b", &broker.address, "logdirs", "move", "t", "--to", &to.display().to_string()])
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    while places() < 2 {
+        assert!(moving.try_wait().unwrap().is_none(), "it takes as long as the rate says");
+    }
+    for _ in 0..20 {
+        assert_eq!(places(), 2);
+    }
+    ask(&broker, &["config", "set", "--cluster", &format!("{RATE}=1000000000")]);
+    assert!(moving.wait().unwrap().success());
+    assert_eq!(lies_in(&broker, 0), *to);
+    assert_eq!(records(&broker), before);
+    broker.stop();
+}
+
 fn meta(dir: &Path) -> PathBuf {
     dir.join("meta.properties")
 }

@@ -3,7 +3,9 @@
 use super::Asked;
 use crate::broker::connection::{Ended, Reply};
 use crate::broker::core::Core;
+use crate::broker::loggers::{Level, Levels, ROOT};
 use crate::config::describe::{self, Row};
+use crate::config::layers::Source;
 use crate::controller::image::resource;
 use crate::controller::{Refusal, names};
 use crate::wire::error::ErrorCode;
@@ -107,15 +109,29 @@ fn invalid(what: String) -> Result<Vec<Row>, Refusal> {
     Err(Refusal::new(ErrorCode::INVALID_REQUEST, what))
 }
 
-/// No logger has a level of its own: what is logged is chosen when the broker starts.
 fn logger_rows(core: &Core, name: &str) -> Result<Vec<Row>, Refusal> {
     let node = core.settings.node_id;
     match name.parse::<i32>() {
         _ if name.is_empty() => invalid("Broker id must not be empty".to_owned()),
-        Ok(id) if id == node => Ok(Vec::new()),
+        Ok(id) if id == node => Ok(level_rows(&core.loggers().levels())),
         Ok(id) => invalid(format!("Unexpected broker id, expected {node} but received {id}")),
         Err(_) => invalid(format!("Broker id must be an integer, but it is: {name}")),
     }
+}
+
+fn level_rows(levels: &Levels) -> Vec<Row> {
+    let all = std::iter::once((ROOT, levels.root())).chain(levels.all());
+    let row = |(logger, level): (&str, Level)| Row {
+        name: logger.to_owned(),
+        value: Some(level.name().to_owned()),
+        source: Source::BrokerLogger,
+        read_only: false,
+        sensitive: false,
+        kind: 0,
+        doc: None,
+        synonyms: Vec::new(),
+    };
+    all.map(row).collect()
 }
 
 fn topic_rows(core: &Core, name: &str) -> Result<Vec<Row>, Refusal> {

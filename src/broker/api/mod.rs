@@ -160,6 +160,7 @@ impl Asked {
 /// turn when all before it are answered.
 pub async fn order(client: &Rc<Client>, frame: Bytes, before: &Replies) -> Result<Answer, Ended> {
     let asked = read_header(client, frame)?;
+    tracing::debug!("{} asks for {} (version {})", client.peer, asked.api, asked.version);
     match asked.api {
         ApiKey::Produce => produce::order(asked, before).await,
         // Boxed again, so that a request that waits for its turn takes no more than its bytes.

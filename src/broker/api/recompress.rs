@@ -92,6 +92,7 @@ impl Job {
         let config = TopicConfig::resolve(&topic.configs, &layers, replicas);
         let to = to.map(|to| match to {
             Compression::Gzip => (to, config.compression_gzip_level),
+            Compression::Lz4 => (to, config.compression_lz4_level),
             Compression::Zstd => (to, config.compression_zstd_level),
             _ => (to, 0),
         });

@@ -490,3 +490,124 @@ fn of_many_endings_some_are_told_and_the_others_counted() {
     endings.tell(crate::reactor::Nanos(40_000_000_000), |untold| told.push(untold));
     assert_eq!(told.last(), Some(&(1_000 - ENDINGS_TOLD)));
 }
+
+/// A broker with a listener for brokers, and one for clients behind its port.
+fn two_listeners(max_connections: usize) -> TestBroker {
+    let settings = Settings {
+        listeners: vec!["BROKERS".to_string(), "CLIENTS".to_string()],
+        inter_broker_listener: Some(0),
+        max_connections,
+        ..Settings::default()
+    };
+    TestBroker::start(1, Options::calm(), settings, &[])
+}
+
+/// Sets a setting of all brokers.
+async fn set(client: &mut TestClient, name: &str, value: &str) {
+    let config = IncrementalAlterableConfig {
+        name: name.to_string(),
+        config_operation: 0,
+        value: Some(value.to_string()),
+    };
+    let resource = IncrementalAlterConfigsResource {
+        resource_type: crate::controller::image::resource::BROKER,
+        resource_name: String::new(),
+        configs: vec![config],
+    };
+    let request = IncrementalAlterConfigsRequest { resources: vec![resource], validate_only: false };
+    let answer = client.ask(&request, 1).await;
+    assert_eq!(answer.responses[0].error_code, ErrorCode::NONE, "{:?}", answer.responses[0].error_message);
+}
+
+#[test]
+fn the_idlest_make_room_for_other_brokers_and_for_lower_limits() {
+    let broker = two_listeners(4);
+    let clients = broker.world.address(broker.node, PORT + 1);
+    let control = broker.control.clone();
+    let total = move || control.lock().unwrap().connections[&usize::MAX];
+    let reactor = broker.world.add_client();
+    broker.client(600 * SECOND, async move |mut other_broker| {
+        let clock = other_broker.reactor.clone();
+        let mut open = Vec::new();
+        other_broker.ask(&versions(), 0).await;
+        for _ in 0..3 {
+            let mut client = TestClient::connect(reactor.clone(), clients).await;
+            client.ask(&versions(), 0).await;
+            open.push(client);
+        }
+        // Of the core with the most clients, the first was idle for longest until it asked again.
+        clock.sleep(SECOND).await;
+        open[0].ask(&versions(), 0).await;
+        clock.sleep(SECOND).await;
+        assert_eq!(total(), 4);
+        let mut another = TestClient::connect(reactor.clone(), other_broker_address(clients)).await;
+        another.ask(&versions(), 0).await;
+        assert!(open.remove(2).is_ended().await, "the idlest of its core");
+        for client in open.iter_mut().chain([&mut other_broker, &mut another]) {
+            client.ask(&versions(), 0).await;
+        }
+        assert_eq!(total(), 4);
+        set(&mut other_broker, "max.connections", "2").await;
+        for client in &mut open {
+            assert!(client.is_ended().await);
+        }
+        for client in [&mut other_broker, &mut another] {
+            client.ask(&versions(), 0).await;
+        }
+        clock.sleep(SECOND).await;
+        assert_eq!(total(), 2, "brokers stay");
+    });
+}
+
+fn other_broker_address(clients: std::net::SocketAddr) -> std::net::SocketAddr {
+    std::net::SocketAddr::new(clients.ip(), PORT)
+}
+
+#[test]
+fn a_full_listener_waits_and_the_other_goes_on() {
+    let broker = two_listeners(100);
+    let clients = broker.world.address(broker.node, PORT + 1);
+    let reactor = broker.world.add_client();
+    broker.client(600 * SECOND, async move |mut admin| {
+        let clock = admin.reactor.clone();
+        set(&mut admin, "listener.name.clients.max.connections", "1").await;
+        let mut first = TestClient::connect(reactor.clone(), clients).await;
+        first.ask(&versions(), 0).await;
+        let mut second = TestClient::connect(reactor.clone(), clients).await;
+        second.send(&versions(), 0).await;
+        clock.sleep(30 * SECOND).await;
+        TestClient::connect(reactor.clone(), other_broker_address(clients)).await.ask(&versions(), 0).await;
+        drop(first);
+        let left = clock.now();
+        second.receive::<ApiVersionsResponse>(0).await;
+        assert!(clock.now().since(left) < SECOND, "it waited for the first to leave");
+        let mut third = TestClient::connect(reactor.clone(), clients).await;
+        third.send(&versions(), 0).await;
+        clock.sleep(30 * SECOND).await;
+        set(&mut admin, "listener.name.clients.max.connections", "2").await;
+        third.receive::<ApiVersionsResponse>(0).await;
+    });
+}
+
+#[test]
+fn connections_come_no_faster_than_they_may() {
+    let broker = two_listeners(100);
+    let clients = broker.world.address(broker.node, PORT + 1);
+    let reactor = broker.world.add_client();
+    broker.client(600 * SECOND, async move |mut admin| {
+        let clock = admin.reactor.clone();
+        set(&mut admin, "max.connection.creation.rate", "2").await;
+        let begun = clock.now();
+        // Twenty are ten seconds' worth.
+        for n in 0..30 {
+            TestClient::connect(reactor.clone(), clients).await.ask(&versions(), 0).await;
+            let took = clock.now().since(begun);
+            assert_eq!(took >= SECOND / 2, n >= 20, "number {n} took {took:?}");
+        }
+        let took = clock.now().since(begun);
+        assert!(took >= 4 * SECOND && took < 12 * SECOND, "{took:?}");
+        // Brokers have a count of their own.
+        TestClient::connect(reactor.clone(), other_broker_address(clients)).await.ask(&versions(), 0).await;
+        assert!(clock.now().since(begun) < took + SECOND / 2);
+    });
+}

@@ -12,13 +12,14 @@ use super::{Event, Node, Report, begin_shard, caller};
 use crate::broker::boot;
 use crate::broker::call::Caller;
 use crate::broker::connection;
+use crate::broker::connection_limits::Board;
 use crate::broker::controller::ControllerShell;
 use crate::broker::core::{Core, Wants, serve_bus};
 use crate::broker::dirs::{self, Dir, Dirs, Located, cannot_use};
 use crate::broker::follow::Follower;
 use crate::broker::identity;
 use crate::broker::lifecycle::PartitionSpec;
-use crate::broker::listener::{Board, accept};
+use crate::broker::listener::{accept, keep_within_limits};
 use crate::broker::log_dir::LogDir;
 use crate::broker::members::Members;
 use crate::broker::messages::{Beginning, LogEnds, PartitionId, ToCore};
@@ -104,6 +105,7 @@ impl Head {
         let core =
             Core::new(reactor.clone(), self.caller.clone(), node.config.clone(), settings, image.clone());
         core.share_wants(self.wants.clone());
+        core.share_loggers(node.loggers.clone());
         core.set_log_dirs(dirs.named(&node.config.log_dirs));
         let follower = Rc::new(OnceCell::<Follower>::new());
         let show = {
@@ -349,8 +351,9 @@ impl Head {
 
     fn accept(&self, core: &Rc<Core>, listeners: Vec<Listener>) {
         let takes: Vec<_> = self.node.cores.iter().map(|core| core.connections).collect();
-        let board = Rc::new(Board::new(&takes));
+        let board = Rc::new(Board::new(&takes, &core.settings));
         *core.board.borrow_mut() = Some(board.clone());
+        self.reactor.spawn(Class::Background, keep_within_limits(core.clone(), board.clone()));
         for (index, listener) in listeners.into_iter().enumerate() {
             self.reactor.spawn(Class::Request, accept(core.clone(), board.clone(), listener, index));
         }

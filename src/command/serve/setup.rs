@@ -57,6 +57,7 @@ pub fn read(args: &ServeArgs, host: &HostReport) -> Result<Setup> {
         cores,
         accept_loss,
         accept_no_barrier: args.accept_no_barrier,
+        loggers: Arc::default(),
     };
     Ok(Setup { node, profile: name, notes })
 }

@@ -275,7 +275,6 @@ pub(super) const ROWS: &[Setting] = &[
         .min(0)
         .cluster_wide()
         .internal()
-        .later()
         .doc("How many bytes a second are moved between log directories. Set at run time only."),
     long("server.max.startup.time.ms", "9223372036854775807")
         .min(0)

@@ -7,8 +7,6 @@ use super::{Allowed, Setting};
 const CHECKPOINTS: &str = "checkpoints are written as what they hold changes";
 const OWN_CLEANER: &str = "compaction runs on the core that owns the partition, in its background class";
 
-const LZ4: &str = "lz4 is always written at its fast level";
-
 pub(super) const ROWS: &[Setting] = &[
     int("compression.gzip.level", "-1")
         .allow(Allowed::BetweenOr(1, 9, -1))
@@ -17,7 +15,6 @@ pub(super) const ROWS: &[Setting] = &[
     int("compression.lz4.level", "9")
         .range(1, 17)
         .cluster_wide()
-        .ignored(LZ4)
         .doc("The level used where compression.type is lz4."),
     string("compression.type", "producer")
         .allow(Allowed::OneOf(CODECS))
@@ -42,12 +39,10 @@ pub(super) const ROWS: &[Setting] = &[
     boolean("log.cleaner.enable", "true").doc("Whether compaction runs at all."),
     double("log.cleaner.io.buffer.load.factor", "0.9")
         .cluster_wide()
-        .ignored(OWN_CLEANER)
         .doc("How full compaction's table of keys may become."),
     int("log.cleaner.io.buffer.size", "524288")
         .min(0)
         .cluster_wide()
-        .ignored(OWN_CLEANER)
         .doc("Bytes of compaction's read and write buffers."),
     double("log.cleaner.io.max.bytes.per.second", "1.7976931348623157E308")
         .cluster_wide()

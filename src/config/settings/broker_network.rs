@@ -62,7 +62,6 @@ pub(super) const ROWS: &[Setting] = &[
     int("max.connection.creation.rate", "2147483647")
         .min(0)
         .cluster_wide()
-        .later()
         .doc("How many new connections a second are accepted."),
     int("max.connections", "2147483647")
         .min(0)

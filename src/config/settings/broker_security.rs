@@ -46,8 +46,8 @@ pub(super) const ROWS: &[Setting] = &[
     .per_broker()
     .ignored(JAVA)
     .doc("The Java class that names the user of a connection."),
-    int("quota.window.num", "11").min(1).low().later().doc("Samples kept for the quotas of clients."),
-    int("quota.window.size.seconds", "1").min(1).low().later().doc("The time that one such sample covers."),
+    int("quota.window.num", "11").min(1).low().doc("Samples kept for the quotas of clients."),
+    int("quota.window.size.seconds", "1").min(1).low().doc("The time that one such sample covers."),
     class_("sasl.client.callback.handler.class")
         .ignored(JAVA)
         .doc("The Java class that answers for the client's side of SASL."),

@@ -137,9 +137,9 @@ fn document() -> String {
          - A setting that neither Kafka nor Ottla has is told at the start with the nearest name and passed over where \
          it stands in the file, for Java plugins have settings of their own; on the command line and at run time it is \
          an error.\n\
-         - `listener.name.<listener>.max.connections` is kept and shown; the limits in force are those of the whole \
-         broker.\n\
-         - `listeners` change with a restart only, and loggers have no levels that change at run time.\n\
+         - `listeners` change with a restart only.\n\
+         - Loggers are named after Ottla's rooms (`ottla config describe --broker-logger ID` lists them; `ottla.broker` is \
+         `ottla::broker` in OTTLA_LOG). Nothing is logged at FATAL, so that FATAL silences a logger.\n\
          - Names in `max.connections.per.ip.overrides` are addresses, not host names.\n",
     );
     for (title, rows) in [("topics", topic().rows()), ("brokers", broker().rows())] {

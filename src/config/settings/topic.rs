@@ -10,8 +10,6 @@ pub(super) const CODECS: &[&str] = &["uncompressed", "zstd", "lz4", "snappy", "g
 
 const TIERED: &str = "no tiered storage yet";
 
-const LZ4: &str = "lz4 is always written at its fast level";
-
 pub(super) const FLUSHED: &str =
     "every record is on disk before it is acknowledged; nothing flushes later than that";
 
@@ -30,7 +28,6 @@ pub(super) const ROWS: &[Setting] = &[
     int("compression.lz4.level", "9")
         .range(1, 17)
         .from(&[same("compression.lz4.level")])
-        .ignored(LZ4)
         .doc("The level used when the topic's compression.type is lz4."),
     string("compression.type", "producer")
         .allow(Allowed::OneOf(CODECS))

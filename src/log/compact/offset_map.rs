@@ -5,8 +5,8 @@
 
 /// Bytes that one key takes.
 pub const SLOT: usize = 24;
-/// The table takes no more keys when this part of it is filled, in hundredths.
-const FULL: usize = 90;
+/// The table takes no more keys when this part of it is filled.
+const FULL: f64 = 0.9;
 
 /// A hash of a key, and behind the last offset that it was seen at; zeros where the slot is empty, so that memory comes
 /// as the system gives it.
@@ -22,14 +22,23 @@ pub struct OffsetMap {
     parts: Vec<Vec<Slot>>,
     slots: usize,
     used: usize,
+    /// How many keys it takes.
+    most: usize,
 }
 
 impl OffsetMap {
     /// A table for so many keys, of at most so many bytes.
     pub fn new(secret: (u64, u64), keys: usize, most_bytes: usize) -> OffsetMap {
-        let wanted = keys.saturating_mul(100) / FULL + 2;
-        let slots = wanted.min(most_bytes / SLOT).max(2);
-        OffsetMap { secret, parts: vec![Vec::new(); slots.div_ceil(PART)], slots, used: 0 }
+        OffsetMap::with_load(secret, keys, most_bytes, FULL)
+    }
+
+    /// The same, but no more than this part of it is filled.
+    pub fn with_load(secret: (u64, u64), keys: usize, most_bytes: usize, load: f64) -> OffsetMap {
+        let load = load.clamp(0.01, 0.99);
+        let wanted = (keys as f64 / load) as usize;
+        let slots = wanted.saturating_add(2).min(most_bytes / SLOT).max(2);
+        let most = ((slots as f64 * load) as usize).clamp(1, slots - 1);
+        OffsetMap { secret, parts: vec![Vec::new(); slots.div_ceil(PART)], slots, used: 0, most }
     }
 
     /// Lets go of some of its memory; false when there is none left. It is of no use any more then.
@@ -39,7 +48,7 @@ impl OffsetMap {
 
     /// Whether there may be no room for another key.
     pub fn is_full(&self) -> bool {
-        self.used + 1 > self.slots * FULL / 100
+        self.used >= self.most
     }
 
     /// Notes that a key was seen at an offset, which is larger than any before. False where there is no room.

@@ -190,6 +190,8 @@ fn begin(seed: u64, lines: usize) -> Rc<Run> {
         table_bytes: *rng.pick(&[200, 1 << 20]),
         bytes_per_second: *rng.pick(&[f64::MAX, 20_000.0]),
         backoff: Duration::from_secs(1),
+        table_load: *rng.pick(&[0.9, 0.3]),
+        piece: *rng.pick(&[4096, 128 << 10]),
     };
     Rc::new(Run {
         world,

@@ -243,6 +243,7 @@ impl Run {
             cores: Profile::default().resolve(&cpus, 2 * memory).expect("the profile is valid"),
             accept_loss: Vec::new(),
             accept_no_barrier: false,
+            loggers: Arc::default(),
         };
         let status = Arc::new(Mutex::new(Status::default()));
         let told = status.clone();

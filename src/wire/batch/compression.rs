@@ -119,6 +119,59 @@ pub(super) fn lz4_encoder() -> lz4_flex::frame::FrameEncoder<Vec<u8>> {
     lz4_flex::frame::FrameEncoder::with_frame_info(info, Vec::new())
 }
 
+/// How Kafka's LZ4 frames begin: the magic, independent blocks of at most 64 KiB, and the checksum of these two bytes.
+const LZ4_HEADER: [u8; 7] = [0x04, 0x22, 0x4d, 0x18, 0x60, 0x40, 0x82];
+const LZ4_BLOCK: usize = 64 << 10;
+/// Set in the length of a block that is not compressed.
+const LZ4_PLAIN: u32 = 1 << 31;
+
+/// An LZ4 frame of blocks that are compressed well rather than fast.
+pub(super) struct Lz4High {
+    level: i32,
+    pub(super) out: Vec<u8>,
+    block: Vec<u8>,
+}
+
+impl Lz4High {
+    /// At this level of LZ4's slow compressor, 1 to 17.
+    pub(super) fn new(level: i32) -> Lz4High {
+        Lz4High { level, out: LZ4_HEADER.to_vec(), block: Vec::new() }
+    }
+
+    pub(super) fn write_all(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            let taken = bytes.len().min(LZ4_BLOCK - self.block.len());
+            self.block.extend_from_slice(&bytes[..taken]);
+            bytes = &bytes[taken..];
+            if self.block.len() == LZ4_BLOCK {
+                self.end_block()?;
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn finish(mut self) -> io::Result<Vec<u8>> {
+        if !self.block.is_empty() {
+            self.end_block()?;
+        }
+        self.out.extend_from_slice(&[0; 4]);
+        Ok(self.out)
+    }
+
+    fn end_block(&mut self) -> io::Result<()> {
+        let mode = lz4::block::CompressionMode::HIGHCOMPRESSION(self.level);
+        let small = lz4::block::compress(&self.block, Some(mode), false)?;
+        let (len, bytes) = match small.len() < self.block.len() {
+            true => (small.len() as u32, &small),
+            false => (self.block.len() as u32 | LZ4_PLAIN, &self.block),
+        };
+        self.out.extend_from_slice(&len.to_le_bytes());
+        self.out.extend_from_slice(bytes);
+        self.block.clear();
+        Ok(())
+    }
+}
+
 /// Reads the records of one batch piece by piece.
 pub(super) fn reader<'a>(from: Compression, bytes: &'a [u8]) -> Result<Box<dyn Read + 'a>, BatchError> {
     Ok(match from {

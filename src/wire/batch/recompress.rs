@@ -12,6 +12,8 @@ use crate::wire::error::ErrorCode;
 
 /// How many bytes of records one step takes.
 const STEP: usize = 32 << 10;
+/// The level at which Kafka compresses fast; at any other it uses LZ4's slow compressor.
+pub const LZ4_DEFAULT: i32 = 9;
 /// Zstandard's window, as a power of two: it bounds what the higher levels take.
 const ZSTD_WINDOW: u32 = 20;
 /// The longest start of a record: length, attributes, timestamp, offset and the length of the key.
@@ -213,6 +215,7 @@ enum Encoder {
         block: Vec<u8>,
     },
     Lz4(Box<lz4_flex::frame::FrameEncoder<Vec<u8>>>),
+    Lz4High(compression::Lz4High),
     Zstd(zstd::stream::write::Encoder<'static, Vec<u8>>),
 }
 
@@ -228,7 +231,8 @@ impl Encoder {
                 Encoder::Gzip(Box::new(flate2::write::GzEncoder::new(Vec::new(), level)))
             }
             Compression::Snappy => Encoder::Snappy { out: compression::xerial_header(), block: Vec::new() },
-            Compression::Lz4 => Encoder::Lz4(Box::new(compression::lz4_encoder())),
+            Compression::Lz4 if level == LZ4_DEFAULT => Encoder::Lz4(Box::new(compression::lz4_encoder())),
+            Compression::Lz4 => Encoder::Lz4High(compression::Lz4High::new(level)),
             Compression::Zstd => {
                 let mut encoder = zstd::stream::write::Encoder::new(Vec::new(), level)?;
                 encoder.window_log(ZSTD_WINDOW)?;
@@ -243,6 +247,7 @@ impl Encoder {
             Encoder::None(out) => out.extend_from_slice(bytes),
             Encoder::Gzip(encoder) => encoder.write_all(bytes)?,
             Encoder::Lz4(encoder) => encoder.write_all(bytes)?,
+            Encoder::Lz4High(encoder) => encoder.write_all(bytes)?,
             Encoder::Zstd(encoder) => encoder.write_all(bytes)?,
             Encoder::Snappy { out, block } => {
                 block.extend_from_slice(bytes);
@@ -261,6 +266,7 @@ impl Encoder {
             Encoder::None(out) | Encoder::Snappy { out, .. } => out.len(),
             Encoder::Gzip(encoder) => encoder.get_ref().len(),
             Encoder::Lz4(encoder) => encoder.get_ref().len(),
+            Encoder::Lz4High(encoder) => encoder.out.len(),
             Encoder::Zstd(encoder) => encoder.get_ref().len(),
         }
     }
@@ -271,6 +277,7 @@ impl Encoder {
             Encoder::None(out) => out,
             Encoder::Gzip(encoder) => encoder.finish()?,
             Encoder::Lz4(encoder) => encoder.finish()?,
+            Encoder::Lz4High(encoder) => encoder.finish()?,
             Encoder::Zstd(encoder) => encoder.finish()?,
             Encoder::Snappy { mut out, block } => {
                 if !block.is_empty() {
@@ -336,7 +343,11 @@ mod tests {
             for from in Compression::ALL {
                 for to in Compression::ALL {
                     let bytes = built(from, records, size);
-                    let level = if to == Compression::Zstd { 3 } else { -1 };
+                    let level = match to {
+                        Compression::Zstd => 3,
+                        Compression::Lz4 => LZ4_DEFAULT - size as i32 % 5,
+                        _ => -1,
+                    };
                     let made = recompressed(&bytes, to, level, 1 << 20).unwrap();
                     let (before, after) = (Batch::first(&bytes).unwrap(), Batch::first(&made).unwrap());
                     after.check_from_client().unwrap();
@@ -353,12 +364,37 @@ mod tests {
     #[test]
     fn levels_count() {
         let bytes = built(Compression::None, 400, 600);
-        for (to, low, high) in [(Compression::Gzip, 1, 9), (Compression::Zstd, -50, 19)] {
+        let levels = [
+            (Compression::Gzip, 1, 9),
+            (Compression::Zstd, -50, 19),
+            // As in Kafka, the default is the fastest.
+            (Compression::Lz4, LZ4_DEFAULT, 1),
+            (Compression::Lz4, 1, 12),
+        ];
+        for (to, low, high) in levels {
             let [low, high] =
                 [low, high].map(|level| recompressed(&bytes, to, level, 1 << 20).unwrap().len());
             assert!(high < low, "{to}: {low} and {high}");
         }
         assert!(recompressed(&bytes, Compression::Zstd, 22, 1 << 20).is_ok());
+    }
+
+    #[test]
+    fn every_level_of_lz4_is_read_by_other_readers() {
+        for (records, size) in [(1, 0), (1, 70_000), (400, 600), (2, 65_536)] {
+            let bytes = built(Compression::Gzip, records, size);
+            let before = Batch::first(&bytes).unwrap().open(1 << 20).unwrap();
+            for level in 1..=17 {
+                let made = recompressed(&bytes, Compression::Lz4, level, 1 << 20).unwrap();
+                let after = Batch::first(&made).unwrap();
+                let opened = after.open(1 << 20).unwrap();
+                assert!(before.iter().map(Result::unwrap).eq(opened.iter().map(Result::unwrap)));
+                let mut other = Vec::new();
+                lz4::Decoder::new(after.payload()).unwrap().read_to_end(&mut other).unwrap();
+                let plain = recompressed(&bytes, Compression::None, 0, 1 << 20).unwrap();
+                assert_eq!(other, Batch::first(&plain).unwrap().payload(), "level {level}");
+            }
+        }
     }
 
     #[test]

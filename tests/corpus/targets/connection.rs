@@ -123,6 +123,7 @@ impl Cluster {
             cores: Profile::default().resolve(&[0], 32 << 20).expect("the profile is valid"),
             accept_loss: Vec::new(),
             accept_no_barrier: false,
+            loggers: Arc::default(),
         };
         let ended = Arc::new(Mutex::new(None));
         let serving = Arc::new(Mutex::new(false));

@@ -109,6 +109,7 @@ impl Folder {
                 table_bytes: 1 << 16,
                 bytes_per_second: f64::MAX,
                 backoff: Duration::from_secs(1),
+                ..CleanerConfig::default()
             };
             shard.start_cleaner(config);
             life.world.run_for(Duration::from_secs(10));
