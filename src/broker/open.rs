@@ -75,8 +75,7 @@ pub struct Opened {
     pub snapshot: i64,
     /// Whether it was found as a clean stop leaves it, and nothing was changed in its folder.
     pub as_closed: bool,
-    /// The segment of which indexes may be there though it is appended to: they are out of date then, and go before
-    /// another segment follows on it.
+    /// The segment of which indexes are there though it may be appended to.
     pub left_index: Option<i64>,
 }
 
@@ -186,8 +185,7 @@ impl<'a> Opener<'a> {
         let bases = bases.chain(scanned.iter().map(|scanned| scanned.scan.base_offset())).collect();
         rebuild.tidy(next_offset, &bases).await?;
         let as_closed = scanned.len() == 1 && beyond.is_empty() && self.is_as_closed(newest);
-        // An index file is the sign of a finished segment. Where none is seen it may have been removed, but not durably.
-        let left_index = (newest.indexed || !as_closed).then_some(newest.scan.base_offset());
+        let left_index = newest.indexed.then_some(newest.scan.base_offset()).filter(|_| as_closed);
         let tail = if as_closed {
             let end = newest.scan.position();
             Tail::new(end, self.last_block(&newest.file, end).await?)
@@ -540,11 +538,16 @@ impl<'a> Opener<'a> {
                 remove_if_there(self.log_dir, &segment::file(dir, *base, kind)).await?;
             }
         }
-        if !beyond.is_empty() {
-            disk.sync_dir(dir).await?;
-        }
         let base = newest.scan.base_offset();
         let end = newest.scan.position();
+        // The index files of a clean stop: from here on they would be out of date, and an index file is the
+        // sign of a finished segment.
+        for kind in [Kind::Index, Kind::TimeIndex] {
+            remove_if_there(self.log_dir, &segment::file(dir, base, kind)).await?;
+        }
+        // For all names that are seen here, and all that were removed: who died may have made and removed them without
+        // making that durable, and what is written from here on counts on it.
+        disk.sync_dir(dir).await?;
         let last_block = self.last_block(&newest.file, end).await?;
         if let Some(block) = &last_block {
             let mut padded = self.reactor.pool().chunk(Share::Background, BLOCK).await;
