@@ -112,6 +112,7 @@ impl Follower {
         if all {
             return self.compare(&before, &image);
         }
+        self.tell_of_deleted(&before, &image, topics.iter());
         for id in &topics {
             let both = before.topic(*id).into_iter().chain(image.topic(*id));
             partitions.extend(both.flat_map(|topic| topic.partitions.keys().map(|number| (*id, *number))));
@@ -130,6 +131,7 @@ impl Follower {
         if let Some(after_ms) = expiry {
             self.shard.expire_producers(after_ms, every);
         }
+        self.shard.groups.tune(layers);
         let cores = self.core.reactor.cores();
         self.shard.tune_cleaner(CleanerConfig::of(layers, cores));
         let moved = layers.value("replica.alter.log.dirs.io.max.bytes.per.second");
@@ -142,6 +144,8 @@ impl Follower {
     fn compare(&self, before: &Image, image: &Image) {
         let layers = self.layers(image);
         self.take_up(&layers);
+        let known: Vec<Uuid> = before.topics().map(|topic| topic.id).collect();
+        self.tell_of_deleted(before, image, known.iter());
         let both = before.topics().chain(image.topics());
         let ids: BTreeSet<_> = both
             .flat_map(|topic| topic.partitions.keys().map(|partition| (topic.id, *partition)))
@@ -150,6 +154,15 @@ impl Follower {
         let mut known = Known::default();
         for id in ids {
             self.close_difference(before, image, &layers, id, &mut known);
+        }
+    }
+
+    /// Tells the coordinators which of these topics are no more.
+    fn tell_of_deleted<'a>(&self, before: &Image, image: &Image, ids: impl Iterator<Item = &'a Uuid>) {
+        let gone = ids.filter(|id| image.topic(**id).is_none()).filter_map(|id| before.topic(*id));
+        let names: BTreeSet<String> = gone.map(|topic| topic.name.to_string()).collect();
+        if !names.is_empty() {
+            self.shard.topics_deleted(&names);
         }
     }
 

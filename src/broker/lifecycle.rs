@@ -191,6 +191,7 @@ impl Shard {
         if let State::Opening(queued) = before {
             self.produce_queued(queued);
         }
+        self.seat_coordinator(replica);
         self.opened_one.ring();
     }
 

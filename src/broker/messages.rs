@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use crate::collections::Set;
 use crate::controller::Image;
+use crate::coordinator;
 pub use crate::log::PartitionId;
 use crate::partition::producers::ActiveProducer;
 use crate::reactor::{Accepted, Nanos};
@@ -14,6 +15,7 @@ use crate::wire::uuid::Uuid;
 
 use super::connection_limits::Gone;
 use super::controller::{Command, CommandReply};
+use super::coordinator::groups::GroupCall;
 use super::dirs::Dirs;
 
 /// A message on the bus.
@@ -103,6 +105,8 @@ pub enum ShardRequest {
     DescribeLogDirs(Option<Set<PartitionId>>),
     /// Move replicas to the log directories of these ids.
     Relocate(Vec<(PartitionId, Uuid)>),
+    /// Ask a coordinator of groups.
+    Group(Box<GroupCall>),
     /// A command for the controller; sent to the controller's core only.
     Command(Command),
 }
@@ -127,6 +131,8 @@ pub enum ShardReply {
     DescribeLogDirs(LogDirsReply),
     /// To [`ShardRequest::Relocate`], in the order of its parts.
     Relocate(Vec<Result<(), ErrorCode>>),
+    /// To [`ShardRequest::Group`].
+    Group(Box<coordinator::Reply>),
     /// To [`ShardRequest::Command`].
     Command(CommandReply),
 }

@@ -8,6 +8,7 @@ pub mod close;
 pub mod connection;
 pub mod connection_limits;
 pub mod controller;
+pub mod coordinator;
 pub mod core;
 pub mod delete_records;
 pub mod dirs;

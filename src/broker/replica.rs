@@ -231,6 +231,11 @@ impl Replica {
         }
     }
 
+    /// Whether its log is still being opened.
+    pub fn is_opening(&self) -> bool {
+        matches!(&*self.state.borrow(), State::Opening(_))
+    }
+
     /// The error that a request gets while the replica does not serve.
     pub fn refusal(&self) -> Option<ErrorCode> {
         match &*self.state.borrow() {

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use super::call::Responder;
 use super::cleaner::CleanerConfig;
+use super::coordinator::groups::GroupSeats;
 use super::kept_memory::KeptMemory;
 use super::messages::{PartitionId, ShardReply, ShardRequest};
 use super::produce::Parked;
@@ -75,6 +76,8 @@ pub struct Shard {
     pub(super) moves: Semaphore,
     /// How fast they are copied.
     pub(super) move_rate: SharedRate,
+    /// The coordinators of groups.
+    pub(super) groups: GroupSeats,
     /// The way to the controller.
     controller: RefCell<Option<AskController>>,
     /// Answers what only the controller's core can.
@@ -113,6 +116,7 @@ impl Shard {
             cleaner_tuned: Bell::default(),
             moves: Semaphore::new(MOVES_AT_ONCE),
             move_rate: SharedRate::new(),
+            groups: GroupSeats::default(),
             controller: RefCell::new(None),
             commands: RefCell::new(None),
             early: RefCell::default(),
@@ -158,6 +162,7 @@ impl Shard {
                 let replies = moves.into_iter().map(|(id, directory)| self.relocate(id, directory));
                 responder.answer(ShardReply::Relocate(replies.collect()));
             }
+            ShardRequest::Group(call) => self.ask_groups(*call, responder),
             ShardRequest::Command(command) => {
                 let handler = self.commands.borrow().clone();
                 match handler {
@@ -242,6 +247,7 @@ impl Shard {
     /// Takes a replica out of service and answers all who wait for it.
     pub(super) fn retire(&self, replica: &Replica, error: ErrorCode, why: &str) {
         let before = replica.state.replace(State::Offline(error, why.to_string()));
+        self.unseat_coordinator(replica.id);
         match before {
             State::Online(online) => {
                 for (_, pending, index) in online.waiting {
@@ -293,6 +299,7 @@ impl Shard {
     /// Takes no more appends from here on.
     pub fn begin_stop(&self) {
         self.stopping.ring();
+        self.unseat_coordinators();
     }
 
     /// Resolves when the node begins to stop.

@@ -290,6 +290,10 @@ impl FakeShard {
                 let none = moves.iter().map(|_| Err(ErrorCode::KAFKA_STORAGE_ERROR));
                 responder.answer(ShardReply::Relocate(none.collect()));
             }
+            ShardRequest::Group(call) => {
+                let refused = crate::coordinator::refuse(call.request, ErrorCode::NOT_COORDINATOR);
+                responder.answer(ShardReply::Group(Box::new(refused)));
+            }
             ShardRequest::Command(command) => self.commands.borrow_mut().push((command, responder)),
         }
     }

@@ -38,5 +38,6 @@ mod tests;
 pub mod timers;
 
 pub use groups::{Caller, Event, Groups, Reply, Request};
+pub use refusals::refuse;
 pub use runtime::{Batch, Now, Runtime, Token};
 pub use settings::Settings;

@@ -7,7 +7,7 @@ use crate::wire::error::ErrorCode;
 use crate::wire::schema::*;
 
 /// The answer to a request that is not handled.
-pub(super) fn refuse(request: Request, error: ErrorCode) -> Reply {
+pub fn refuse(request: Request, error: ErrorCode) -> Reply {
     match request {
         Request::Join(..) => Reply::Join(join("", error)),
         Request::Sync(_) => Reply::Sync(SyncGroupResponse { error_code: error, ..Default::default() }),

@@ -12,12 +12,16 @@ fn producers_and_consumers_agree() {
     let pid = std::process::id().to_string();
     let watch = ["--broker-pid", &pid];
     let report = &broker.ottla(&[&bench[..], &size, &load, &watch].concat()).json()[0];
-    assert!(report["produced"]["bytes"].as_u64().unwrap() >= 6_000_000, "{report}");
+    let number = |figure: &serde_json::Value| figure.as_u64().unwrap();
     assert_eq!(report["records_acknowledged"], report["offsets_grew_by"]);
-    let batches =
-        report["records_acknowledged"].as_u64().unwrap() / report["batch_records"].as_u64().unwrap();
-    assert_eq!(report["consumed_bytes"], batches * report["batch_bytes"].as_u64().unwrap());
-    assert!(report["acknowledged"]["count"].as_u64().unwrap() > 0, "{report}");
+    let bytes_of = |records: u64| records / number(&report["batch_records"]) * number(&report["batch_bytes"]);
+    assert_eq!(number(&report["consumed_bytes"]), bytes_of(number(&report["records_acknowledged"])));
+    // When the warm-up was seen to be over depends on who ran when; of both together the size is known.
+    let produced = &report["produced"];
+    assert!(number(&report["consumed_bytes"]) >= 9_000_000, "{report}");
+    assert!(number(&produced["bytes"]) + 1_000_000 <= number(&report["consumed_bytes"]), "{report}");
+    assert_eq!(number(&produced["bytes"]), bytes_of(number(&produced["records"])));
+    assert!(number(&report["acknowledged"]["count"]) >= number(&produced["requests"]), "{report}");
     assert!(report["broker"]["resident_bytes"].as_u64().unwrap() > 0, "{report}");
 
     let consumed =

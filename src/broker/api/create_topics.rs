@@ -6,11 +6,14 @@ use super::Asked;
 use super::commands::{command, patience};
 use crate::broker::connection::{Ended, Reply};
 use crate::broker::controller::{Command, CommandReply};
+use crate::broker::coordinator::GROUPS_TOPIC;
 use crate::broker::core::Core;
 use crate::collections::Set;
-use crate::controller::{Refusal, names};
+use crate::controller::{Image, Refusal, names};
 use crate::limits::METADATA_BATCH_RECORDS;
-use crate::wire::schema::{CreatableTopic, CreatableTopicResult, CreateTopicsRequest, CreateTopicsResponse};
+use crate::wire::schema::{
+    CreatableTopic, CreatableTopicConfig, CreatableTopicResult, CreateTopicsRequest, CreateTopicsResponse,
+};
 
 /// How long a Metadata request waits for the topics that it has created.
 const AUTO_CREATE_PATIENCE: Duration = Duration::from_secs(5);
@@ -49,6 +52,38 @@ fn refused(name: String, refusal: &Refusal) -> CreatableTopicResult {
     }
 }
 
+/// A topic with the broker's defaults; one that Kafka keeps for itself as its coordinators need it.
+fn wanted(core: &Core, image: &Image, name: &str) -> CreatableTopic {
+    let topic = CreatableTopic {
+        name: name.to_string(),
+        num_partitions: -1,
+        replication_factor: -1,
+        ..CreatableTopic::default()
+    };
+    if name != GROUPS_TOPIC {
+        return topic;
+    }
+    let layers = &core.config.layers;
+    let value = |name: &str| layers.value(name).unwrap_or_default().trim().to_string();
+    let number = |name: &str| value(name).parse::<i32>().unwrap_or(-1);
+    let replicas = "offsets.topic.replication.factor";
+    let factor = i16::try_from(number(replicas)).unwrap_or(-1);
+    // Nobody has asked for more replicas than there are brokers: then a cluster of one has groups too.
+    let brokers = i16::try_from(image.brokers().count()).unwrap_or(i16::MAX).max(1);
+    let replication_factor = if layers.given(replicas).is_some() { factor } else { factor.min(brokers) };
+    let config = |name: &str, value: String| CreatableTopicConfig { name: name.into(), value: Some(value) };
+    CreatableTopic {
+        num_partitions: number("offsets.topic.num.partitions"),
+        replication_factor,
+        configs: vec![
+            config("cleanup.policy", "compact".into()),
+            config("compression.type", "producer".into()),
+            config("segment.bytes", value("offsets.topic.segment.bytes")),
+        ],
+        ..topic
+    }
+}
+
 /// Has the controller create those of the topics that do not exist, with the broker's defaults. Whatever comes of
 /// it shows in the image.
 pub async fn create_missing(core: &Core, named: impl Iterator<Item = &str>) {
@@ -57,14 +92,7 @@ pub async fn create_missing(core: &Core, named: impl Iterator<Item = &str>) {
     let missing = named.filter(|name| {
         image.topic_named(name).is_none() && names::check(name).is_ok() && seen.insert(name.to_string())
     });
-    let topics: Vec<CreatableTopic> = missing
-        .map(|name| CreatableTopic {
-            name: name.to_string(),
-            num_partitions: -1,
-            replication_factor: -1,
-            ..CreatableTopic::default()
-        })
-        .collect();
+    let topics: Vec<CreatableTopic> = missing.map(|name| wanted(core, &image, name)).collect();
     if topics.is_empty() {
         return;
     }

@@ -5,9 +5,9 @@
 use std::collections::BTreeMap;
 
 use super::Asked;
-use super::metadata::is_internal;
 use super::places::{Questions, place_named};
 use crate::broker::connection::{Ended, Reply};
+use crate::broker::coordinator::is_internal;
 use crate::broker::messages::{DeleteRecordsPart, ShardReply, ShardRequest};
 use crate::wire::error::ErrorCode;
 use crate::wire::schema::{

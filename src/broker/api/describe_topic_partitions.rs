@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 
 use super::Asked;
-use super::metadata::{TOPIC_OPERATIONS, View, is_internal};
+use super::metadata::{TOPIC_OPERATIONS, View};
 use crate::broker::connection::{Ended, Reply};
+use crate::broker::coordinator::is_internal;
 use crate::broker::core::Core;
 use crate::controller::{Topic, names};
 use crate::wire::error::ErrorCode;

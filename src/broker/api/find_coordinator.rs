@@ -1,48 +1,81 @@
-//! FindCoordinator: nobody coordinates groups and transactions here, and this is said in Kafka's way.
-//!
-//! It is told of among the APIs because librdkafka compresses with lz4 only for a broker that tells of it. The
-//! error is the one for a coordinator that cannot be found yet: a client that needs none goes on, one that does
-//! tries again.
+//! FindCoordinator: who coordinates a group. The first one who asks has the topic made that groups are kept in.
 
 use super::Asked;
+use super::create_topics::create_missing;
 use crate::broker::connection::{Ended, Reply};
+use crate::broker::coordinator::{GROUPS_TOPIC, partition_for};
+use crate::controller::image::NO_LEADER;
 use crate::wire::error::ErrorCode;
 use crate::wire::schema::{Coordinator, FindCoordinatorRequest, FindCoordinatorResponse};
 
 /// The first version that asks for several keys.
 const SEVERAL: i16 = 4;
-/// Groups, transactions, and from version 6 on share groups.
+/// What has coordinators: groups, transactions, and from version 6 on share groups.
+const GROUP: i8 = 0;
 const KINDS: std::ops::RangeInclusive<i8> = 0..=2;
 const NOBODY: i32 = -1;
 
-/// Names no coordinator for any key.
-pub fn answer(mut asked: Asked) -> Result<Reply, Ended> {
+/// Names the coordinator of each key.
+pub async fn answer(mut asked: Asked) -> Result<Reply, Ended> {
     let request: FindCoordinatorRequest = asked.decode()?;
-    let (error_code, message) = match KINDS.contains(&request.key_type) {
-        true => (
-            ErrorCode::COORDINATOR_NOT_AVAILABLE,
-            "this broker coordinates no groups or transactions".to_string(),
-        ),
-        false => (ErrorCode::INVALID_REQUEST, format!("there is no coordinator type {}", request.key_type)),
+    let keys = match asked.version {
+        SEVERAL.. => request.coordinator_keys,
+        _ => vec![request.key],
     };
-    let (node_id, port) = (NOBODY, NOBODY);
-    if asked.version < SEVERAL {
-        let error_message = Some(message);
-        return asked.reply(&FindCoordinatorResponse {
-            error_code,
-            error_message,
-            node_id,
-            port,
-            ..Default::default()
-        });
+    if request.key_type == GROUP && !keys.is_empty() {
+        create_missing(&asked.client.core, std::iter::once(GROUPS_TOPIC)).await;
     }
-    let coordinators = request.coordinator_keys.into_iter().map(|key| Coordinator {
+    let found: Vec<Coordinator> = keys.into_iter().map(|key| find(&asked, request.key_type, key)).collect();
+    if asked.version >= SEVERAL {
+        return asked.reply(&FindCoordinatorResponse { coordinators: found, ..Default::default() });
+    }
+    let [found] = <[Coordinator; 1]>::try_from(found).expect("one key was asked for");
+    asked.reply(&FindCoordinatorResponse {
+        error_code: found.error_code,
+        error_message: found.error_message,
+        node_id: found.node_id,
+        host: found.host,
+        port: found.port,
+        ..Default::default()
+    })
+}
+
+fn find(asked: &Asked, kind: i8, key: String) -> Coordinator {
+    let core = &asked.client.core;
+    let image = core.image();
+    let nobody = |key, error_code, why: String| Coordinator {
         key,
-        node_id,
+        node_id: NOBODY,
         host: String::new(),
-        port,
+        port: NOBODY,
         error_code,
-        error_message: Some(message.clone()),
+        error_message: Some(why),
+    };
+    if !KINDS.contains(&kind) {
+        return nobody(key, ErrorCode::INVALID_REQUEST, format!("there is no coordinator type {kind}"));
+    }
+    if kind != GROUP {
+        let why = "this broker coordinates no transactions or share groups".to_string();
+        return nobody(key, ErrorCode::COORDINATOR_NOT_AVAILABLE, why);
+    }
+    let leader = image.topic_named(GROUPS_TOPIC).and_then(|topic| {
+        let partition = topic.partitions.get(&partition_for(&key, topic.partitions.len()))?;
+        image.broker(partition.leader).filter(|_| partition.leader != NO_LEADER)
     });
-    asked.reply(&FindCoordinatorResponse { coordinators: coordinators.collect(), ..Default::default() })
+    let listener = &core.settings.listeners[asked.client.listener];
+    let endpoint = leader.and_then(|leader| Some((leader.id, leader.endpoint(listener)?)));
+    match endpoint {
+        Some((node_id, endpoint)) => Coordinator {
+            key,
+            node_id,
+            host: endpoint.host.clone(),
+            port: i32::from(endpoint.port),
+            error_code: ErrorCode::NONE,
+            error_message: Some(String::new()),
+        },
+        None => {
+            let why = format!("no broker leads the group's partition of {GROUPS_TOPIC} at the moment");
+            nobody(key, ErrorCode::COORDINATOR_NOT_AVAILABLE, why)
+        }
+    }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::Asked;
 use super::create_topics::create_missing;
 use crate::broker::connection::{Ended, Reply};
+use crate::broker::coordinator::is_internal;
 use crate::broker::core::Core;
 use crate::collections::Set;
 use crate::controller::image::NO_LEADER;
@@ -190,9 +191,4 @@ fn refuse_ids(topics: &[MetadataRequestTopic]) -> MetadataResponse {
         ..MetadataResponseTopic::default()
     });
     MetadataResponse { topics: refused.collect(), ..MetadataResponse::default() }
-}
-
-/// Topics that Kafka keeps for itself.
-pub fn is_internal(name: &str) -> bool {
-    matches!(name, "__consumer_offsets" | "__transaction_state" | "__share_group_state")
 }

@@ -8,6 +8,7 @@ pub mod alter_configs;
 pub mod api_versions;
 pub mod client_quotas;
 pub mod commands;
+pub mod coordinators;
 pub mod create_partitions;
 pub mod create_topics;
 pub mod delegation_tokens;
@@ -21,9 +22,11 @@ pub mod describe_topic_partitions;
 pub mod elect_leaders;
 pub mod fetch;
 pub mod find_coordinator;
+pub mod group_members;
+pub mod group_offsets;
+pub mod groups;
 pub mod init_producer_id;
 pub mod list_config_resources;
-pub mod list_groups;
 pub mod list_offsets;
 pub mod log_dirs;
 pub mod metadata;
@@ -53,7 +56,14 @@ pub const SERVED: &[ApiKey] = &[
     ApiKey::Fetch,
     ApiKey::ListOffsets,
     ApiKey::Metadata,
+    ApiKey::OffsetCommit,
+    ApiKey::OffsetFetch,
     ApiKey::FindCoordinator,
+    ApiKey::JoinGroup,
+    ApiKey::Heartbeat,
+    ApiKey::LeaveGroup,
+    ApiKey::SyncGroup,
+    ApiKey::DescribeGroups,
     ApiKey::ListGroups,
     ApiKey::ApiVersions,
     ApiKey::CreateTopics,
@@ -73,10 +83,12 @@ pub const SERVED: &[ApiKey] = &[
     ApiKey::RenewDelegationToken,
     ApiKey::ExpireDelegationToken,
     ApiKey::DescribeDelegationToken,
+    ApiKey::DeleteGroups,
     ApiKey::ElectLeaders,
     ApiKey::IncrementalAlterConfigs,
     ApiKey::AlterPartitionReassignments,
     ApiKey::ListPartitionReassignments,
+    ApiKey::OffsetDelete,
     ApiKey::DescribeClientQuotas,
     ApiKey::DescribeUserScramCredentials,
     ApiKey::DescribeQuorum,
@@ -96,6 +108,8 @@ pub struct Asked {
     pub api: ApiKey,
     /// Which version of it: one that is served, or one of Produce that is refused.
     pub version: i16,
+    /// What the client calls itself.
+    pub client_id: Option<String>,
     correlation_id: i32,
     body: Reader,
 }
@@ -203,7 +217,17 @@ async fn dispatch(asked: Asked) -> Result<Reply, Ended> {
         ApiKey::IncrementalAlterConfigs => alter_configs::change(asked).await,
         ApiKey::ListConfigResources => list_config_resources::answer(asked).await,
         ApiKey::InitProducerId => init_producer_id::answer(asked).await,
-        ApiKey::FindCoordinator => find_coordinator::answer(asked),
+        ApiKey::FindCoordinator => find_coordinator::answer(asked).await,
+        ApiKey::JoinGroup => group_members::join(asked).await,
+        ApiKey::SyncGroup => group_members::sync(asked).await,
+        ApiKey::Heartbeat => group_members::heartbeat(asked).await,
+        ApiKey::LeaveGroup => group_members::leave(asked).await,
+        ApiKey::OffsetCommit => group_offsets::commit(asked).await,
+        ApiKey::OffsetFetch => group_offsets::fetch(asked).await,
+        ApiKey::OffsetDelete => group_offsets::delete(asked).await,
+        ApiKey::DescribeGroups => groups::describe(asked).await,
+        ApiKey::DeleteGroups => groups::delete(asked).await,
+        ApiKey::ListGroups => groups::list(asked).await,
         ApiKey::DescribeCluster => describe_cluster::answer(asked),
         ApiKey::DescribeProducers => describe_producers::answer(asked).await,
         ApiKey::DescribeTopicPartitions => describe_topic_partitions::answer(asked).await,
@@ -214,7 +238,6 @@ async fn dispatch(asked: Asked) -> Result<Reply, Ended> {
         ApiKey::AlterPartitionReassignments => reassignments::alter(asked),
         ApiKey::ListPartitionReassignments => reassignments::list(asked),
         ApiKey::UnregisterBroker => unregister_broker::answer(asked),
-        ApiKey::ListGroups => list_groups::answer(asked),
         ApiKey::DescribeAcls => acls::describe(asked),
         ApiKey::CreateAcls => acls::create(asked),
         ApiKey::DeleteAcls => acls::delete(asked),
@@ -239,6 +262,7 @@ fn read_header(client: &Rc<Client>, frame: Bytes) -> Result<Asked, Ended> {
     // a request no more is read.
     let is_unknown = api == ApiKey::ApiVersions && !api.versions().contains(&version);
     let mut body = Reader::with_elements(frame, client.core.request_elements);
+    let mut client_id = None;
     if !is_unknown {
         if !api.advertised().contains(&version) {
             let (lowest, highest) = api.versions().into_inner();
@@ -246,10 +270,11 @@ fn read_header(client: &Rc<Client>, frame: Bytes) -> Result<Asked, Ended> {
                 "it asks for version {version} of {api}; versions {lowest} to {highest} are served here"
             )));
         }
-        RequestHeader::decode(&mut body)
+        let header = RequestHeader::decode(&mut body)
             .map_err(|e| Ended::because(format!("the header of its {api} request is malformed: {e}")))?;
+        client_id = header.client_id;
     }
-    Ok(Asked { client: client.clone(), api, version, correlation_id, body })
+    Ok(Asked { client: client.clone(), api, version, client_id, correlation_id, body })
 }
 
 /// The API's number, its version and the correlation id, which every header begins with.

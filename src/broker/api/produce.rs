@@ -9,6 +9,7 @@ use super::places::{ByCore, Call, call_each, endpoints, is_led_elsewhere, leader
 use super::produce_refused;
 use super::recompress::{self, Job};
 use crate::broker::connection::{Answer, Ended, Outcome, Replies};
+use crate::broker::coordinator::is_internal;
 use crate::broker::core::Core;
 use crate::broker::messages::{ProduceCall, ProducePart, ProducePartReply, ShardReply, ShardRequest};
 use crate::limits::PRODUCE_ELEMENTS;
@@ -107,7 +108,11 @@ pub async fn split(core: &Core, request: &mut ProduceRequest, version: i16) -> S
                 turn = 0;
                 core.reactor.yield_now().await;
             }
-            let place = known.and_then(|topic| place(core, topic, part.index)).map_err(Refused::from);
+            let place = known.and_then(|topic| match is_internal(&topic.name) {
+                true => Err(ErrorCode::INVALID_TOPIC_EXCEPTION),
+                false => place(core, topic, part.index),
+            });
+            let place = place.map_err(Refused::from);
             let checked = match may_be_sent {
                 Some(error) => Err(error.into()),
                 None => place.and_then(|place| Ok((place, check(records, version, request.acks)?))),

@@ -248,6 +248,8 @@ impl Run<'_> {
         let mut per_second: Vec<u64> = Vec::new();
         let (mut last_bytes, mut last_change) = (0, Instant::now());
         loop {
+            // Asked first: what was acknowledged until then is in what follows.
+            let done = pumping.iter().all(ScopedJoinHandle::is_finished);
             let bytes = self.tally.acked_bytes.load(Relaxed);
             progress.at(bytes);
             if from.is_none() && warm(bytes) {
@@ -260,7 +262,6 @@ impl Run<'_> {
                 per_second.resize(second + 1, bytes);
                 per_second[second] = bytes;
             }
-            let done = pumping.iter().all(ScopedJoinHandle::is_finished);
             if done || draining.iter().any(ScopedJoinHandle::is_finished) {
                 return Ok((from, per_second));
             }

@@ -5,8 +5,9 @@ use std::io::{self, Write};
 use serde_json::json;
 
 use super::found::{Found, FoundDir, KEPT};
-use super::plan::{Plan, is_internal};
+use super::plan::Plan;
 use super::work::Mode;
+use crate::broker::coordinator::is_internal;
 use crate::command::output::{Style, Table, human_bytes, json_line};
 use crate::config::settings;
 use crate::controller::image::resource;

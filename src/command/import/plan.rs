@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::found::{Found, FoundPartition, Offsets};
+use crate::broker::coordinator::is_internal;
 use crate::controller::features;
 use crate::controller::image::NO_LEADER;
 use crate::log::checkpoint::encode_start;
@@ -366,11 +367,6 @@ fn adopted(r: PartitionRecord, node_id: i32, directory: Uuid, epoch: Option<i32>
         cores: vec![NO_CORE],
         ..Default::default()
     }
-}
-
-/// Whether a topic is Kafka's own.
-pub fn is_internal(topic: &str) -> bool {
-    matches!(topic, "__consumer_offsets" | "__transaction_state" | "__share_group_state")
 }
 
 /// A few names, and how many more there are.

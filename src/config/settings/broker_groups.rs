@@ -74,16 +74,14 @@ pub(super) const ROWS: &[Setting] = &[
         .high()
         .ignored(CORES)
         .doc("Threads of the group coordinator."),
-    int("group.initial.rebalance.delay.ms", "3000").later().doc(
+    int("group.initial.rebalance.delay.ms", "3000").doc(
         "How long a new group of the classic protocol waits for more members before its first \
              rebalance.",
     ),
     int("group.max.session.timeout.ms", "1800000")
-        .later()
         .doc("The longest session timeout that a member of a classic group may ask for."),
-    int("group.max.size", "2147483647").min(1).later().doc("The most members of a classic group."),
+    int("group.max.size", "2147483647").min(1).doc("The most members of a classic group."),
     int("group.min.session.timeout.ms", "6000")
-        .later()
         .doc("The shortest session timeout that a member of a classic group may ask for."),
     list("group.share.assignors", "simple").later().doc("The assignor of share groups."),
     int("group.share.delivery.count.limit", "5")
@@ -188,12 +186,10 @@ pub(super) const ROWS: &[Setting] = &[
         .doc("After how long without a heartbeat a member of a streams group is taken for dead."),
     int("offset.metadata.max.bytes", "4096")
         .high()
-        .later()
         .doc("The longest text that may go with a committed offset."),
     int("offsets.commit.timeout.ms", "5000")
         .min(1)
         .high()
-        .later()
         .doc("How long a commit of offsets waits until it is on enough replicas."),
     int("offsets.load.buffer.size", "5242880")
         .min(1)
@@ -203,12 +199,10 @@ pub(super) const ROWS: &[Setting] = &[
     long("offsets.retention.check.interval.ms", "600000")
         .min(1)
         .high()
-        .later()
         .doc("How often it is looked for committed offsets that are too old."),
     int("offsets.retention.minutes", "10080")
         .min(1)
         .high()
-        .later()
         .doc("How many minutes committed offsets are kept once nobody in the group uses them."),
     int("offsets.topic.compression.codec", "0")
         .high()
@@ -217,17 +211,14 @@ pub(super) const ROWS: &[Setting] = &[
     int("offsets.topic.num.partitions", "50")
         .min(1)
         .high()
-        .later()
         .doc("Partitions of the offsets topic; not to be changed once it exists."),
     short("offsets.topic.replication.factor", "3")
         .min(1)
         .high()
-        .later()
         .doc("Replicas of the offsets topic; it is not created before there are as many brokers."),
     int("offsets.topic.segment.bytes", "104857600")
         .min(1)
         .high()
-        .later()
         .doc("How large a segment of the offsets topic may grow; small ones are loaded faster."),
     int("share.coordinator.append.linger.ms", "-1")
         .min(-1)

@@ -1,0 +1,163 @@
+//! The coordinators of consumer groups on a core.
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::rc::Rc;
+
+use super::GROUPS_TOPIC;
+use super::seat::{Seat, now};
+use crate::broker::call::Responder;
+use crate::broker::messages::{PartitionId, ShardReply};
+use crate::broker::replica::Replica;
+use crate::broker::shard::Shard;
+use crate::collections::Map;
+use crate::config::Layers;
+use crate::coordinator::{Caller, Event, Groups, Request, Runtime, Settings, refuse};
+use crate::wire::error::ErrorCode;
+
+/// Kafka's default of `offsets.commit.timeout.ms`.
+const COMMIT_TIMEOUT_MS: u64 = 5000;
+
+/// A request to the coordinator of groups of one partition.
+#[derive(Debug)]
+pub struct GroupCall {
+    /// The partition.
+    pub id: PartitionId,
+    /// Who asks. The token is set by the shard.
+    pub caller: Caller,
+    /// What.
+    pub request: Request,
+}
+
+/// The coordinators of groups on a core.
+pub struct GroupSeats {
+    seats: RefCell<Map<PartitionId, Rc<Seat<Groups>>>>,
+    settings: RefCell<(Settings, u64)>,
+}
+
+impl Default for GroupSeats {
+    fn default() -> GroupSeats {
+        let settings = RefCell::new((Settings::default(), COMMIT_TIMEOUT_MS));
+        GroupSeats { seats: RefCell::default(), settings }
+    }
+}
+
+impl GroupSeats {
+    /// Goes by these settings, where coordinators begin from now on.
+    pub fn tune(&self, layers: &Layers) {
+        *self.settings.borrow_mut() = settings(layers);
+    }
+
+    fn get(&self, id: PartitionId) -> Option<Rc<Seat<Groups>>> {
+        self.seats.borrow().get(&id).cloned()
+    }
+}
+
+impl Shard {
+    /// Asks a coordinator of groups.
+    pub(in crate::broker) fn ask_groups(&self, call: GroupCall, responder: Responder) {
+        let GroupCall { id, caller, request } = call;
+        match self.groups.get(id) {
+            Some(seat) => {
+                let event = |token| Event::Request(Caller { token, ..caller }, request);
+                seat.ask(now(&self.reactor), responder, event);
+            }
+            None => {
+                let error = match self.replica(id) {
+                    Some(replica) if replica.is_opening() => ErrorCode::COORDINATOR_LOAD_IN_PROGRESS,
+                    _ => ErrorCode::NOT_COORDINATOR,
+                };
+                responder.answer(ShardReply::Group(Box::new(refuse(request, error))));
+            }
+        }
+    }
+
+    /// Begins to coordinate, where the partition is one of an internal topic.
+    pub(in crate::broker) fn seat_coordinator(self: &Rc<Shard>, replica: &Replica) {
+        if &*replica.topic != GROUPS_TOPIC || self.is_stopping() {
+            return;
+        }
+        // One that serves goes on where its partition was moved to another log directory: the log is the same.
+        match self.groups.get(replica.id) {
+            Some(seat) if seat.is_active() => return,
+            Some(seat) => seat.close(ErrorCode::NOT_COORDINATOR),
+            None => {}
+        }
+        let (settings, commit_timeout_ms) = self.groups.settings.borrow().clone();
+        let seat = Seat::new(replica, Runtime::new(Groups::new(settings), commit_timeout_ms));
+        self.groups.seats.borrow_mut().insert(replica.id, seat.clone());
+        let id = replica.id;
+        seat.start(self, move |shard| {
+            if let Some(replica) = shard.replica(id) {
+                shard.seat_coordinator(&replica);
+            }
+        });
+    }
+
+    /// Coordinates no more on this partition.
+    pub(in crate::broker) fn unseat_coordinator(&self, id: PartitionId) {
+        let seat = self.groups.seats.borrow_mut().remove(&id);
+        if let Some(seat) = seat {
+            seat.close(ErrorCode::NOT_COORDINATOR);
+        }
+    }
+
+    /// Coordinates no more at all.
+    pub(in crate::broker) fn unseat_coordinators(&self) {
+        let seats = self.groups.seats.take();
+        seats.into_values().for_each(|seat| seat.close(ErrorCode::NOT_COORDINATOR));
+    }
+
+    /// Topics of these names are no more: what is committed for them goes.
+    pub(in crate::broker) fn topics_deleted(&self, topics: &BTreeSet<String>) {
+        let seats: Vec<_> = self.groups.seats.borrow().values().cloned().collect();
+        for seat in seats.into_iter().filter(|seat| seat.is_active()) {
+            seat.tell(now(&self.reactor), Event::TopicsDeleted(topics.clone()));
+        }
+    }
+}
+
+/// What coordinators of groups go by, and `offsets.commit.timeout.ms`.
+fn settings(layers: &Layers) -> (Settings, u64) {
+    let number = |name: &str| layers.value(name).and_then(|text| text.trim().parse::<i64>().ok());
+    let default = Settings::default();
+    let millis = |name: &str, default: i32| {
+        number(name).and_then(|number| i32::try_from(number).ok()).unwrap_or(default)
+    };
+    let count = |name: &str, default: usize| {
+        number(name).and_then(|number| usize::try_from(number).ok()).unwrap_or(default)
+    };
+    let settings = Settings {
+        initial_rebalance_delay_ms: millis(
+            "group.initial.rebalance.delay.ms",
+            default.initial_rebalance_delay_ms,
+        ),
+        min_session_timeout_ms: millis("group.min.session.timeout.ms", default.min_session_timeout_ms),
+        max_session_timeout_ms: millis("group.max.session.timeout.ms", default.max_session_timeout_ms),
+        max_size: count("group.max.size", default.max_size),
+        consumer_session_timeout_ms: millis(
+            "group.consumer.session.timeout.ms",
+            default.consumer_session_timeout_ms,
+        ),
+        offset_metadata_max: count("offset.metadata.max.bytes", default.offset_metadata_max),
+        offsets_retention_ms: number("offsets.retention.minutes")
+            .map_or(default.offsets_retention_ms, |minutes| minutes.saturating_mul(60_000)),
+        retention_check_interval_ms: number("offsets.retention.check.interval.ms")
+            .unwrap_or(default.retention_check_interval_ms),
+        ..default
+    };
+    let commit_timeout = number("offsets.commit.timeout.ms").and_then(|number| u64::try_from(number).ok());
+    (settings, commit_timeout.unwrap_or(COMMIT_TIMEOUT_MS))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::BrokerConfig;
+
+    #[test]
+    fn defaults_are_the_tables() {
+        let (of_table, timeout) = settings(&BrokerConfig::defaults().layers);
+        assert_eq!((of_table, timeout), (Settings::default(), COMMIT_TIMEOUT_MS));
+    }
+}
