@@ -25,6 +25,8 @@ const ROOMS: &[&str] = &[
     "ottla.broker.cleaner",
     "ottla.broker.connection",
     "ottla.broker.controller",
+    "ottla.broker.coordinator",
+    "ottla.broker.coordinator.seat",
     "ottla.broker.delete_records",
     "ottla.broker.dirs",
     "ottla.broker.lifecycle",

@@ -327,24 +327,44 @@ fn the_cluster_is_described() {
 }
 
 #[test]
-fn nobody_coordinates() {
+fn groups_have_a_coordinator_and_others_none() {
     let broker = TestBroker::calm(&[]);
     broker.client(SECOND, async |mut client| {
         for version in ApiKey::FindCoordinator.versions() {
-            let mut request = FindCoordinatorRequest { key: "g".to_string(), ..Default::default() };
-            if version >= 4 {
-                (request.key, request.coordinator_keys) = (String::new(), vec!["g".into(), "h".into()]);
+            for key_type in if version == 0 { 0..1 } else { 0..2 } {
+                let mut request = FindCoordinatorRequest { key: "g".into(), key_type, ..Default::default() };
+                if version >= 4 {
+                    (request.key, request.coordinator_keys) = (String::new(), vec!["g".into(), "h".into()]);
+                }
+                let response = client.ask(&request, version).await;
+                let found: Vec<_> = match version {
+                    4.. => response.coordinators.iter().map(|c| (c.error_code, c.node_id, c.port)).collect(),
+                    _ => vec![(response.error_code, response.node_id, response.port)],
+                };
+                assert_eq!(found.len(), if version >= 4 { 2 } else { 1 });
+                let expected = match key_type {
+                    0 => (ErrorCode::NONE, 1, i32::from(PORT)),
+                    _ => (ErrorCode::COORDINATOR_NOT_AVAILABLE, -1, -1),
+                };
+                assert!(found.iter().all(|found| *found == expected), "{version} {key_type}: {found:?}");
             }
-            let response = client.ask(&request, version).await;
-            let found: Vec<_> = match version {
-                4.. => response.coordinators.iter().map(|c| (c.error_code, c.node_id, c.port)).collect(),
-                _ => vec![(response.error_code, response.node_id, response.port)],
-            };
-            assert_eq!(found.len(), if version >= 4 { 2 } else { 1 });
-            assert!(found.iter().all(|found| *found == (ErrorCode::COORDINATOR_NOT_AVAILABLE, -1, -1)));
         }
         let request = FindCoordinatorRequest { key_type: 3, ..Default::default() };
         assert_eq!(client.ask(&request, 3).await.error_code, ErrorCode::INVALID_REQUEST);
+
+        let wanted = MetadataRequestTopic { name: Some("__consumer_offsets".into()), ..Default::default() };
+        let request = MetadataRequest { topics: Some(vec![wanted]), ..Default::default() };
+        let topic = client.ask(&request, 12).await.topics.remove(0);
+        assert_eq!(
+            (topic.error_code, topic.is_internal, topic.partitions.len()),
+            (ErrorCode::NONE, true, 50)
+        );
+        // Nobody writes there but the coordinators.
+        let mut request = produce("t", -1, &[(0, batch(10))]);
+        request.topic_data[0].name = "__consumer_offsets".into();
+        let refused = client.ask(&request, 9).await;
+        let error = refused.responses[0].partition_responses[0].error_code;
+        assert_eq!(error, ErrorCode::INVALID_TOPIC_EXCEPTION);
     });
 }
 
