@@ -132,3 +132,10 @@ pub const OFFSETS_TURN: usize = 4096;
 pub const GROUP_PENDING_MEMBERS: usize = 20_000;
 /// Sets of deleted topics whose offsets are still to be looked for.
 pub const TOPIC_SWEEPS: usize = 64;
+/// Transactional ids that are looked at in one go: when loading ends, for expiry, for timeouts.
+pub const TRANSACTIONS_TURN: usize = 1024;
+/// After how long markers that were not written are tried again.
+pub const MARKERS_RETRY_MS: u64 = 100;
+/// Producers of one partition that the transaction coordinator is being asked about; past it, the one that was asked
+/// about first has to be asked about again.
+pub const VERIFICATIONS: usize = 10_000;

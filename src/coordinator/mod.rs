@@ -9,6 +9,7 @@
 //! - [`offsets`]: committed offsets, packed; those of open transactions; what is committed, read, deleted, expired.
 //! - [`assign`]: the assignors of the brokers, for the groups of KIP-848.
 //! - [`records`]: the records of `__consumer_offsets`, in Kafka's bytes.
+//! - [`transaction`]: the machine of transactions, for the partitions of `__transaction_state`.
 //! - [`timers`]: as many deadlines as there are members, and the next of them.
 //!
 //! # What is durable, and what is not
@@ -36,6 +37,7 @@ pub mod settings;
 #[cfg(test)]
 mod tests;
 pub mod timers;
+pub mod transaction;
 
 pub use groups::{Caller, Event, Groups, Reply, Request};
 pub use refusals::refuse;

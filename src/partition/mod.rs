@@ -4,12 +4,24 @@
 //! behind the log's end; [`Partition::advance`] moves the stable offset and with it the high watermark, which is
 //! what consumers may see. [`producers`] is what is known of idempotent producers, [`transactions`] which of their
 //! transactions hold readers back.
+//!
+//! A transactional batch is admitted where its transaction is open in the partition, or where the coordinator agrees
+//! ([`verification`]). [`Partition::admit_marker`] admits the [marker](markers) that ends a transaction; what was
+//! [`aborted`] is told to readers of committed records.
 
+pub mod aborted;
+pub mod markers;
 pub mod producers;
+#[cfg(test)]
+mod tests;
 pub mod transactions;
+pub mod verification;
 
+use aborted::AbortedTransactions;
+use markers::Marker;
 use producers::{Producers, Sequence};
 use transactions::Transactions;
+use verification::{Guard, Verifications, Verified};
 
 use crate::log::{Log, ReadPlan, Target};
 use crate::reactor::Chunk;
@@ -72,6 +84,16 @@ pub struct Admitted {
     front: Front,
     log_append_time: i64,
     now_ms: i64,
+    marker: Option<Marker>,
+}
+
+/// Who appends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// A producer.
+    Client,
+    /// A coordinator, on behalf of a producer: its batches have no sequence numbers.
+    Coordinator,
 }
 
 /// Where a batch went.
@@ -91,7 +113,10 @@ pub struct Partition {
     pub log: Log,
     /// Its idempotent producers.
     pub producers: Producers,
+    /// The transactions that were aborted.
+    pub aborted: AbortedTransactions,
     transactions: Transactions,
+    verifications: Verifications,
     rules: AppendRules,
     leader_epoch: i32,
     high_watermark: i64,
@@ -105,7 +130,17 @@ impl Partition {
         let open =
             producers.active(0, producers.len()).filter(|producer| producer.transaction_first_offset >= 0);
         open.for_each(|producer| transactions.begin(producer.producer_id, producer.transaction_first_offset));
-        Partition { log, producers, transactions, rules, leader_epoch, high_watermark }
+        let (aborted, verifications) = Default::default();
+        Partition {
+            log,
+            producers,
+            aborted,
+            transactions,
+            verifications,
+            rules,
+            leader_epoch,
+            high_watermark,
+        }
     }
 
     /// The epoch under which this broker leads it.
@@ -144,8 +179,36 @@ impl Partition {
         }
     }
 
-    /// Whether a batch may be appended, and how. Its length, magic and checksum were found right before.
+    /// Whether the coordinator is to be asked before this batch is appended: none if not, because it is not of a
+    /// transaction, or its transaction is open here. `second_protocol` says that the producer has an epoch for each
+    /// transaction, so that the coordinator is told to add the partition (Produce from version 12 on).
+    pub fn verification(&mut self, batch: &BatchHeader, second_protocol: bool, now_ms: i64) -> Option<Guard> {
+        let is_transactional = batch.attributes & attributes::TRANSACTIONAL != 0;
+        let (id, epoch) = (batch.producer_id, batch.producer_epoch);
+        if !is_transactional || id < 0 || self.producers.is_in_transaction(id, epoch) {
+            return None;
+        }
+        Some(self.verifications.begin(batch, second_protocol, self.leader_epoch, now_ms))
+    }
+
+    /// Forgets which producers the coordinator was asked about so long ago.
+    pub fn expire_verifications(&mut self, now_ms: i64, after_ms: i64) {
+        self.verifications.expire(now_ms, after_ms);
+    }
+
+    /// Whether a batch from a client may be appended, for which no coordinator was asked.
     pub fn admit(&self, batch: &[u8], now_ms: i64) -> Result<Admission, Reject> {
+        self.admit_from(batch, now_ms, Origin::Client, Verified::No)
+    }
+
+    /// Whether a batch may be appended, and how. Its length, magic and checksum were found right before.
+    pub fn admit_from(
+        &self,
+        batch: &[u8],
+        now_ms: i64,
+        origin: Origin,
+        verified: Verified,
+    ) -> Result<Admission, Reject> {
         let view = Batch::first(batch).map_err(|e| Reject::new(e.error_code(), e.to_string()))?;
         if batch.len() > self.rules.max_message_bytes {
             let (size, max) = (batch.len(), self.rules.max_message_bytes);
@@ -165,9 +228,9 @@ impl Partition {
             let message = "control batches are not taken from clients".to_string();
             return Err(Reject::new(ErrorCode::INVALID_RECORD, message));
         }
-        if view.is_transactional() {
-            let message = "the producer has no open transaction on this partition".to_string();
-            return Err(Reject::new(ErrorCode::INVALID_TXN_STATE, message));
+        if view.is_transactional() && !view.is_idempotent() {
+            let message = "a batch of a transaction has a producer".to_string();
+            return Err(Reject::new(ErrorCode::INVALID_RECORD, message));
         }
         let header = view.header();
         if !self.rules.log_append_time {
@@ -178,7 +241,7 @@ impl Partition {
             return Err(Reject::new(ErrorCode::INVALID_TIMESTAMP, message.to_string()));
         }
         if view.is_idempotent()
-            && let Sequence::Duplicate(before) = self.producers.check(&header)?
+            && let Sequence::Duplicate(before) = self.check_producer(&header, origin, verified)?
         {
             return Ok(Admission::Duplicate(Appended {
                 base_offset: before.base_offset(),
@@ -186,20 +249,99 @@ impl Partition {
                 log_append_time: before.timestamp,
             }));
         }
+        let marker = None;
         Ok(Admission::Append(match self.rules.log_append_time {
             false if view.is_log_append_time() => {
                 let attributes = header.attributes & !attributes::LOG_APPEND_TIME;
                 let header = BatchHeader { attributes, ..header };
-                Admitted { header, front: front::with_create_time(batch), log_append_time: -1, now_ms }
+                Admitted {
+                    header,
+                    front: front::with_create_time(batch),
+                    log_append_time: -1,
+                    now_ms,
+                    marker,
+                }
             }
-            false => Admitted { header, front: front::front(batch), log_append_time: -1, now_ms },
+            false => Admitted { header, front: front::front(batch), log_append_time: -1, now_ms, marker },
             true => Admitted {
                 header: BatchHeader { max_timestamp: now_ms, ..header },
                 front: front::with_log_append_time(batch, now_ms),
                 log_append_time: now_ms,
                 now_ms,
+                marker,
             },
         }))
+    }
+
+    fn check_producer(
+        &self,
+        header: &BatchHeader,
+        origin: Origin,
+        verified: Verified,
+    ) -> Result<Sequence, Reject> {
+        let (id, epoch) = (header.producer_id, header.producer_epoch);
+        if origin == Origin::Client
+            && let Some(before) = self.producers.find(header)
+        {
+            return Ok(Sequence::Duplicate(before));
+        }
+        let is_transactional = header.attributes & attributes::TRANSACTIONAL != 0;
+        let is_open = self.producers.is_in_transaction(id, epoch);
+        let agreed = match verified {
+            Verified::No => false,
+            Verified::By(guard) => self.verifications.holds(id, guard),
+            Verified::NeedNot => true,
+        };
+        if is_transactional && !is_open && !agreed {
+            let message =
+                format!("producer {id} has no open transaction with epoch {epoch} on this partition");
+            return Err(Reject::new(ErrorCode::INVALID_TXN_STATE, message));
+        }
+        if origin == Origin::Client {
+            self.check_first_sequence(header)?;
+            self.producers.check(header)?;
+        } else {
+            self.producers.check_epoch(header)?;
+        }
+        // The other way round: a batch of no transaction while one is open would be taken for part of it.
+        if !is_transactional && self.producers.transaction_first_offset(id) >= 0 {
+            let message = format!("producer {id} has a transaction open, and the batch is not part of it");
+            return Err(Reject::new(ErrorCode::INVALID_TXN_STATE, message));
+        }
+        Ok(Sequence::Next)
+    }
+
+    /// While the coordinator is asked, the producer's batches come as they like: the first has to be the first.
+    fn check_first_sequence(&self, header: &BatchHeader) -> Result<(), Reject> {
+        let Some(asked) = self.verifications.get(header.producer_id) else { return Ok(()) };
+        let first = header.base_sequence;
+        let begins = !asked.second_protocol || first == 0 || self.producers.has_batches(header.producer_id);
+        if begins && first <= asked.lowest_sequence {
+            return Ok(());
+        }
+        let (id, epoch) = (header.producer_id, header.producer_epoch);
+        Err(Reject::new(
+            ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER,
+            format!(
+                "producer {id} is to begin its transaction with an earlier batch in epoch {epoch}; this one has {first}"
+            ),
+        ))
+    }
+
+    /// Whether the marker that ends a producer's transaction may be appended, and the batch that it is. The version
+    /// is that of the protocol of transactions; 0 where nobody says (WriteTxnMarkers before version 2).
+    pub fn admit_marker(
+        &self,
+        marker: Marker,
+        transaction_version: i16,
+        now_ms: i64,
+    ) -> Result<(Admitted, Vec<u8>), Reject> {
+        self.producers.check_marker(&marker, transaction_version)?;
+        let batch = marker.to_batch(now_ms);
+        let view = Batch::first(&batch).expect("it was just made");
+        let header = view.header();
+        let front = front::front(&batch);
+        Ok((Admitted { header, front, log_append_time: -1, now_ms, marker: Some(marker) }, batch))
     }
 
     fn check_timestamps(&self, header: &BatchHeader, now_ms: i64) -> Result<(), Reject> {
@@ -239,11 +381,22 @@ impl Partition {
             self.log.epochs().latest().map_or(self.leader_epoch, |latest| latest.max(self.leader_epoch));
         let place = self.log.append(&admitted.header, parts, epoch, chunk);
         let header = BatchHeader { base_offset: place.base_offset, ..admitted.header };
-        self.producers.append(&header, admitted.now_ms);
+        self.note(&header, admitted.marker.as_ref(), admitted.now_ms);
         Appended {
             base_offset: place.base_offset,
             end_offset: place.last_offset + 1,
             log_append_time: admitted.log_append_time,
+        }
+    }
+
+    /// Notes a batch that was appended: what its producer has sent, and what it begins or ends.
+    fn note(&mut self, header: &BatchHeader, marker: Option<&Marker>, now_ms: i64) {
+        let noted = transactions::note(&mut self.producers, &mut self.transactions, header, marker, now_ms);
+        if let Some(aborted) = noted {
+            self.aborted.push(self.log.active().base_offset, aborted);
+        }
+        if header.attributes & attributes::TRANSACTIONAL != 0 {
+            self.verifications.end(header.producer_id);
         }
     }
 
@@ -253,6 +406,7 @@ impl Partition {
         // With one replica, what is durable here is durable everywhere.
         assert!(target.offset >= self.high_watermark, "the high watermark only grows");
         self.high_watermark = target.offset;
+        self.transactions.advance(target.offset);
         grown
     }
 
@@ -303,52 +457,5 @@ impl Partition {
             (-1, _) => Err(ErrorCode::OFFSET_OUT_OF_RANGE),
             (found, end) => Ok((found < epoch || end < offset).then_some((found, end))),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::log::index::SegmentIndex;
-    use crate::log::snapshot::{ProducerBatch, Snapshot, SnapshotEntry, SnapshotWriter};
-    use crate::log::tail::Tail;
-    use crate::log::{LogConfig, Segment};
-
-    /// A log of offsets 0 to 49, in which a producer has left transactions open that began at these.
-    fn with_open(first_offsets: &[i64]) -> Partition {
-        let mut writer = SnapshotWriter::with_capacity(first_offsets.len());
-        for (producer_id, first) in first_offsets.iter().enumerate() {
-            let entry = SnapshotEntry {
-                producer_id: producer_id as i64,
-                epoch: 0,
-                last: ProducerBatch { last_offset: -1, timestamp: -1, last_sequence: -1, offset_delta: 0 },
-                coordinator_epoch: -1,
-                transaction_first_offset: *first,
-            };
-            writer.add(&entry, []);
-        }
-        let bytes = writer.finish();
-        let mut producers = Producers::new(Default::default());
-        producers.load(&Snapshot::decode(&bytes).unwrap(), 0);
-        let active = Segment::active(50, Tail::new(0, None), SegmentIndex::default(), 0);
-        let segments = vec![Segment::finished(0, 1000), active];
-        let log = Log::new(segments, 0, 50, Default::default(), LogConfig::default());
-        Partition::new(log, producers, AppendRules::default(), 0)
-    }
-
-    #[test]
-    fn readers_of_committed_records_stop_where_a_transaction_was_left_open() {
-        assert_eq!(with_open(&[-1]).last_stable_offset(), 50);
-        let mut partition = with_open(&[-1, 30, 20]);
-        assert_eq!((partition.last_stable_offset(), partition.high_watermark()), (20, 50));
-        for (offset, may_read) in [(19, true), (20, false), (25, false), (50, false)] {
-            let plan = partition.read_plan(offset, true, 100);
-            assert_eq!(matches!(plan, ReadPlan::File(_)), may_read, "{offset}: {plan:?}");
-            assert!(!matches!(plan, ReadPlan::OutOfRange), "{offset}: there will be more");
-            assert_eq!(matches!(partition.read_plan(offset, false, 100), ReadPlan::File(_)), offset < 50);
-        }
-        assert!(matches!(partition.read_plan(51, true, 100), ReadPlan::OutOfRange));
-        partition.log.start_at(40);
-        assert_eq!(partition.last_stable_offset(), 40, "never before the log's start");
     }
 }

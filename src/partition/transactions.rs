@@ -6,7 +6,10 @@
 
 use std::collections::BTreeMap;
 
+use super::markers::Marker;
+use super::producers::Producers;
 use crate::log::aborted::Aborted;
+use crate::wire::batch::{BatchHeader, attributes};
 
 /// The transactions that hold readers back.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -59,6 +62,30 @@ impl Transactions {
     pub fn open(&self) -> impl Iterator<Item = (i64, i64)> {
         self.open.iter().map(|(first, producer)| (*first, *producer))
     }
+}
+
+/// Notes a batch that was appended, or that a scan of the log meets; `marker` is what it says, if it is one. Gives what
+/// readers are to be told if it aborts a transaction.
+pub fn note(
+    producers: &mut Producers,
+    transactions: &mut Transactions,
+    header: &BatchHeader,
+    marker: Option<&Marker>,
+    now_ms: i64,
+) -> Option<Aborted> {
+    let id = header.producer_id;
+    let open = producers.transaction_first_offset(id);
+    if let Some(marker) = marker {
+        producers.append_marker(header, marker, now_ms);
+        let last = header.base_offset + i64::from(header.last_offset_delta);
+        return if open >= 0 { transactions.end(open, last, marker.commit) } else { None };
+    }
+    producers.append(header, now_ms);
+    let flags = attributes::TRANSACTIONAL | attributes::CONTROL;
+    if header.attributes & flags == attributes::TRANSACTIONAL && open < 0 && id >= 0 {
+        transactions.begin(id, header.base_offset);
+    }
+    None
 }
 
 #[cfg(test)]

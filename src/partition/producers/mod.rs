@@ -25,6 +25,7 @@ use cut::Cut;
 pub use room::ProducerRoom;
 
 use super::Reject;
+use super::markers::{self, Known, Marker};
 use crate::collections::Map;
 use crate::log::snapshot::{ProducerBatch, Snapshot, SnapshotEntry};
 use crate::wire::batch::{BatchHeader, attributes};
@@ -216,6 +217,56 @@ impl Producers {
         Ok(Sequence::Next)
     }
 
+    /// A batch that was appended before: one of the producer's last five with exactly these numbers.
+    pub fn find(&self, header: &BatchHeader) -> Option<ProducerBatch> {
+        let known = &self.entries[*self.places.get(&header.producer_id)? as usize];
+        let wanted = || known.find(header.base_sequence, last_sequence(header)).copied();
+        if header.producer_epoch == known.epoch { wanted() } else { None }
+    }
+
+    /// Whether a batch's epoch is not older than its producer's.
+    pub fn check_epoch(&self, header: &BatchHeader) -> Result<(), Reject> {
+        let Some(place) = self.places.get(&header.producer_id) else { return Ok(()) };
+        let (id, epoch, known) =
+            (header.producer_id, header.producer_epoch, self.entries[*place as usize].epoch);
+        if epoch >= known {
+            return Ok(());
+        }
+        let message = format!("producer {id} has the epoch {known}; the batch has {epoch}");
+        Err(Reject::new(ErrorCode::INVALID_PRODUCER_EPOCH, message))
+    }
+
+    /// Whether a marker may be appended, that goes by this version of the protocol of transactions.
+    pub fn check_marker(&self, marker: &Marker, transaction_version: i16) -> Result<(), Reject> {
+        let known = self.places.get(&marker.producer_id).map(|place| {
+            let entry = self.entries[*place as usize].as_snapshot();
+            Known {
+                epoch: entry.epoch,
+                coordinator_epoch: entry.coordinator_epoch,
+                in_transaction: entry.transaction_first_offset >= 0,
+            }
+        });
+        markers::check(marker, transaction_version, known)
+    }
+
+    /// Where a producer's open transaction begins, -1 where none is.
+    pub fn transaction_first_offset(&self, id: i64) -> i64 {
+        self.places.get(&id).map_or(-1, |place| self.entries[*place as usize].transaction_first_offset())
+    }
+
+    /// Whether a producer has a transaction open, in this epoch.
+    pub fn is_in_transaction(&self, id: i64, epoch: i16) -> bool {
+        self.places.get(&id).is_some_and(|place| {
+            let known = &self.entries[*place as usize];
+            known.epoch == epoch && known.transaction_first_offset() >= 0
+        })
+    }
+
+    /// Whether a batch of the producer is known, of its present epoch.
+    pub fn has_batches(&self, id: i64) -> bool {
+        self.places.get(&id).is_some_and(|place| self.entries[*place as usize].last.last_offset >= 0)
+    }
+
     /// Whether this is the last batch of its producer: by it the next one is judged after a restart.
     pub fn is_last(&self, header: &BatchHeader) -> bool {
         let last_offset = header.base_offset + i64::from(header.last_offset_delta);
@@ -223,6 +274,15 @@ impl Producers {
             let known = &self.entries[*place as usize];
             known.last.last_offset == last_offset
         })
+    }
+
+    /// Notes a marker that was appended at the header's base offset.
+    pub fn append_marker(&mut self, header: &BatchHeader, marker: &Marker, now_ms: i64) {
+        self.append(header, now_ms);
+        if let Some(place) = self.places.get(&header.producer_id) {
+            let more = self.entries[*place as usize].more();
+            more.coordinator_epoch = marker.coordinator_epoch;
+        }
     }
 
     /// Notes a batch that was appended at the header's base offset, now or, where the log is scanned, some time.
@@ -402,7 +462,11 @@ impl Drop for Producers {
     }
 }
 
+/// A coordinator's batches have no numbers.
 fn last_sequence(header: &BatchHeader) -> i32 {
+    if header.base_sequence < 0 {
+        return NO_SEQUENCE;
+    }
     header.base_sequence.wrapping_add(header.last_offset_delta) & i32::MAX
 }
 

@@ -1,0 +1,7 @@
+//! Tests of the whole room: each rule of transactions, and random histories from seeds.
+
+mod desk;
+mod ends;
+mod producers;
+mod records;
+mod upkeep;
