@@ -263,12 +263,12 @@ pub struct Underway {
 }
 
 impl Located {
-    /// Lists the directories.
-    pub async fn look<'a>(log_dirs: impl Iterator<Item = &'a LogDir>) -> Result<Located, String> {
+    /// Lists the directories. The error names the one that cannot be listed.
+    pub async fn look<'a>(log_dirs: impl Iterator<Item = &'a LogDir>) -> Result<Located, (Uuid, io::Error)> {
         let mut located = Located::default();
         for log_dir in log_dirs {
             let listed = log_dir.disk.list(&log_dir.path).await;
-            let entries = listed.map_err(|error| cannot_use(&log_dir.path, &error))?;
+            let entries = listed.map_err(|error| (log_dir.id, error))?;
             for entry in entries.into_iter().filter(|entry| entry.is_dir) {
                 if let Some((topic, partition)) = segment::parse_partition_dir(&entry.name)
                     && topic != METADATA_TOPIC
@@ -336,25 +336,35 @@ impl Located {
     }
 }
 
-/// Does what is left of a move: where the copy counts, the folders change their names; else it goes.
-pub async fn settle_move(log_dirs: &[&LogDir], underway: &Underway) -> io::Result<()> {
-    let Underway { id, name, to, counts } = underway;
-    for log_dir in log_dirs {
-        let (disk, path) = (&log_dir.disk, &log_dir.path);
-        let future = future_dir(path, name, id.topic);
-        match (log_dir.id == *to, counts) {
-            (true, true) => disk.rename(&future, &path.join(name)).await?,
-            (true, false) => disk.remove_dirs(&future).await?,
-            // What it was copied from.
-            (false, true) => match disk.remove_dirs(&path.join(name)).await {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                _ => {}
-            },
-            (false, false) => continue,
-        }
-        disk.sync_dir(path).await?;
+/// Does what is left of a move: where the copy counts, the folders change their names; else it goes. The error names
+/// the directory that fails. What the replica was copied from stays until the copy has its name.
+pub async fn settle_move(
+    log_dirs: impl Iterator<Item = &LogDir>,
+    underway: &Underway,
+) -> Result<(), (Uuid, io::Error)> {
+    let mut in_order: Vec<&LogDir> = log_dirs.collect();
+    in_order.sort_by_key(|log_dir| log_dir.id != underway.to);
+    for log_dir in in_order {
+        settle_in(log_dir, underway).await.map_err(|error| (log_dir.id, error))?;
     }
     Ok(())
+}
+
+async fn settle_in(log_dir: &LogDir, underway: &Underway) -> io::Result<()> {
+    let Underway { id, name, to, counts } = underway;
+    let (disk, path) = (&log_dir.disk, &log_dir.path);
+    let future = future_dir(path, name, id.topic);
+    match (log_dir.id == *to, counts) {
+        (true, true) => disk.rename(&future, &path.join(name)).await?,
+        (true, false) => disk.remove_dirs(&future).await?,
+        // What it was copied from.
+        (false, true) => match disk.remove_dirs(&path.join(name)).await {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        },
+        (false, false) => return Ok(()),
+    }
+    disk.sync_dir(path).await
 }
 
 /// Whether a partition is this broker's, and lies in this directory by the image.

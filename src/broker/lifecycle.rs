@@ -10,7 +10,7 @@ use super::boot::put_aside;
 use super::messages::PartitionId;
 use super::open::{Before, METADATA, OpenError, OpenRequest, Opened, Opener};
 use super::replica::{Exchange, Online, Queued, RateMeter, Replica, State};
-use super::shard::Shard;
+use super::shard::{OFFLINE, Shard};
 use crate::log::{LogConfig, checkpoint, segment};
 use crate::partition::{AppendRules, Partition};
 use crate::reactor::Class;
@@ -48,7 +48,8 @@ impl Shard {
 
     /// The same, for one that produces wait for already.
     pub(super) fn open_with(self: &Rc<Shard>, spec: PartitionSpec, before: Before, queue: Vec<Queued>) {
-        let Some(volume) = self.volume(spec.directory) else {
+        // Nobody would look again at a replica that comes to a directory after it has failed.
+        let Some(volume) = self.volume(spec.directory).filter(|volume| !volume.log_dir.has_failed()) else {
             self.homeless.borrow_mut().insert(spec.id);
             self.produce_queued(queue);
             return;
@@ -154,6 +155,10 @@ impl Shard {
     ) {
         let opened = match opened {
             Ok(_) if replica.gone.get() => return,
+            // Its rounds do not run any more, and it has been retired already or soon would be.
+            Ok(_) if replica.log_dir().has_failed() => {
+                return self.retire(replica, ErrorCode::KAFKA_STORAGE_ERROR, OFFLINE);
+            }
             Ok(opened) => opened,
             Err(error) => {
                 match &error {

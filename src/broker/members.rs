@@ -17,7 +17,7 @@ pub struct Members {
 
 #[derive(Clone, Default)]
 struct Member {
-    begun: Option<Result<(), String>>,
+    begun: bool,
     stopped: Option<Vec<(usize, Result<LogEnds, String>)>>,
 }
 
@@ -44,7 +44,7 @@ impl Members {
             match message {
                 ToCore::ImageSeen(version) => return shell.image_seen(from, version),
                 ToCore::LogDirFailed(index, failure) => return shard.went_offline(index, failure),
-                ToCore::Begun(begun) => self.members.borrow_mut()[from].begun = Some(begun),
+                ToCore::Begun => self.members.borrow_mut()[from].begun = true,
                 ToCore::Stopped(stopped) => self.members.borrow_mut()[from].stopped = Some(stopped),
                 _ => unreachable!("all else comes from the head"),
             }
@@ -52,16 +52,14 @@ impl Members {
         }
     }
 
-    /// Resolves when all serve, or with the reason why one does not.
-    pub async fn all_begun(&self) -> Result<(), String> {
+    /// Resolves when all serve.
+    pub async fn all_begun(&self) {
         loop {
             let changed = self.changed.notified();
-            let begun: Option<Result<Vec<()>, String>> =
-                self.others().map(|core| self.members.borrow()[core].begun.clone()).collect();
-            match begun {
-                Some(begun) => return begun.map(drop),
-                None => changed.await,
+            if self.others().all(|core| self.members.borrow()[core].begun) {
+                return;
             }
+            changed.await;
         }
     }
 

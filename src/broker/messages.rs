@@ -49,8 +49,8 @@ pub enum ToCore {
     ImageSeen(i64),
     /// The head of the node has recovered the metadata: the receiving core is to begin.
     Begin(Arc<Beginning>),
-    /// The sending core serves, or cannot begin and why.
-    Begun(Result<(), String>),
+    /// The sending core serves.
+    Begun,
     /// The sending core has stopped its shard: for each log directory by its place, where its logs end, or why the stop
     /// is not a clean one.
     Stopped(Vec<(usize, Result<LogEnds, String>)>),

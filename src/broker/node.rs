@@ -21,7 +21,7 @@ use super::call::Caller;
 use super::cleaner::CleanerConfig;
 use super::connection;
 use super::core::{Core, Settings, Wants, serve_bus};
-use super::dirs::{DirTold, Dirs, belongs, cannot_use};
+use super::dirs::{DirTold, Dirs, belongs, cannot_use, tell_unusable};
 use super::follow::Follower;
 use super::loggers::Loggers;
 use super::messages::{PartitionId, ToCore};
@@ -140,14 +140,10 @@ async fn run_member(reactor: Reactor, node: Arc<Node>, wants: Arc<Wants>, end: B
         _ => unreachable!("first of all a core is told to begin, or to end"),
     };
     let head = node.head();
-    let shard = match begin_shard(&reactor, &node, &beginning.dirs, &beginning.image).await {
-        Ok(shard) => shard,
-        Err(why) => {
-            caller.send(head, ToCore::Begun(Err(why)));
-            while !matches!(caller.receive().await, (_, ToCore::End)) {}
-            return;
-        }
-    };
+    let (shard, lost) = begin_shard(&reactor, &node, &beginning.dirs, &beginning.image).await;
+    for (index, why) in lost {
+        caller.send(head, ToCore::LogDirFailed(index, why));
+    }
     assert!(own.set(shard.clone()).is_ok(), "a core begins once");
     let image = beginning.image.clone();
     let core = Core::new(reactor.clone(), caller.clone(), node.config.clone(), node.settings(), image);
@@ -161,7 +157,7 @@ async fn run_member(reactor: Reactor, node: Arc<Node>, wants: Arc<Wants>, end: B
     reactor.spawn(Class::Request, serve_bus(core.clone(), told));
     reactor.spawn(Class::Background, connection::look_after(core));
     watch_directories(&reactor, &shard, &caller, head);
-    caller.send(head, ToCore::Begun(Ok(())));
+    caller.send(head, ToCore::Begun);
 
     either(reactor.stop_requested(), ended.rung()).await;
     if !ended.has_rung() {
@@ -202,14 +198,16 @@ fn member_told(
     }
 }
 
+/// Starts the shard of a core. Gives it, and the log directories that cannot be worked with here, with the reason: what
+/// lies there is offline, on all cores.
 async fn begin_shard(
     reactor: &Reactor,
     node: &Node,
     dirs: &Dirs,
     image: &Image,
-) -> Result<Rc<Shard>, String> {
+) -> (Rc<Shard>, Vec<(usize, String)>) {
     let (core, node_id) = (reactor.core(), node.config.node_id);
-    let mut volumes = Vec::new();
+    let (mut volumes, mut lost) = (Vec::new(), Vec::new());
     for (index, path, found) in dirs.usable() {
         let mine = |id: PartitionId| match image.partition(id.topic, id.partition) {
             Some(partition) => {
@@ -217,8 +215,14 @@ async fn begin_shard(
             }
             None => id == METADATA_LOG && core == node.head() && index == node.metadata_dir(),
         };
-        let started = boot::start_volume(reactor, (index, path), found, mine).await;
-        volumes.push(started.map_err(|error| format!("core {core}: {}", cannot_use(path, &error)))?);
+        match boot::start_volume(reactor, (index, path), found, mine).await {
+            Ok(volume) => volumes.push(volume),
+            Err(error) => {
+                let why = format!("core {core}: {}", cannot_use(path, &error));
+                tell_unusable(&why);
+                lost.push((index, why));
+            }
+        }
     }
     let shard = boot::start_shard(reactor, volumes);
     let profile = &node.cores[core];
@@ -229,5 +233,5 @@ async fn begin_shard(
     if node.config.cleaner {
         shard.start_cleaner(CleanerConfig::of(&node.config.layers, reactor.cores()));
     }
-    Ok(shard)
+    (shard, lost)
 }

@@ -35,6 +35,9 @@ const RETENTION_CHECK: Duration = Duration::from_secs(300);
 /// Kafka's defaults of `producer.id.expiration.ms` and `producer.id.expiration.check.interval.ms`.
 const PRODUCER_EXPIRY: (i64, Duration) = (86_400_000, Duration::from_secs(600));
 
+/// Why a partition is not served whose log directory has failed.
+pub(super) const OFFLINE: &str = "the log directory is offline";
+
 /// A core's partitions.
 pub struct Shard {
     /// The core's reactor.
@@ -290,7 +293,7 @@ impl Shard {
     fn retire_all(&self, volume: &Volume) {
         let here = self.replicas().into_iter().filter(|replica| replica.volume.index == volume.index);
         for replica in here {
-            self.retire(&replica, ErrorCode::KAFKA_STORAGE_ERROR, "the log directory is offline");
+            self.retire(&replica, ErrorCode::KAFKA_STORAGE_ERROR, OFFLINE);
         }
         // The produces that wait for memory may wait for what is gone.
         self.stable_moved.ring();

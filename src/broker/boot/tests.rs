@@ -41,16 +41,24 @@ struct Life {
 
 impl Life {
     fn first(log: LogConfig) -> Life {
-        let world = World::new(1, Options::calm());
+        Life::first_of(1, log)
+    }
+
+    fn first_of(seed: u64, log: LogConfig) -> Life {
+        let world = World::new(seed, Options::calm());
         let node = world.add_node();
         Life::begin(world, node, log)
     }
 
     /// After the death of the process.
     fn next(self) -> Life {
+        self.after(CrashKind::Process)
+    }
+
+    fn after(self, crash: CrashKind) -> Life {
         let Life { world, node, reactor, shard, log, .. } = self;
         drop((reactor, shard));
-        world.crash(node, CrashKind::Process);
+        world.crash(node, crash);
         world.run_for(PATIENCE);
         Life::begin(world, node, log)
     }
@@ -280,4 +288,41 @@ fn a_full_disk_takes_nothing_and_breaks_nothing() {
     assert_eq!(life.files(Kind::Index).len(), logs - 1);
     life.produce(1, 100);
     assert_eq!(life.end(), Some(8));
+}
+
+#[test]
+fn what_is_opened_in_a_directory_that_has_failed_does_not_serve() {
+    let refused = [ErrorCode::KAFKA_STORAGE_ERROR];
+    let fail = |life: &Life| {
+        life.shard.went_offline(0, "it failed on another core".to_owned());
+        life.world.run_for(SECOND);
+    };
+    let life = Life::first(LogConfig::default());
+    fail(&life);
+    life.open();
+    assert_eq!(life.try_produce(1, 100), refused, "it comes after the failure");
+
+    let life = Life::first(LogConfig::default());
+    life.world.disk(life.node).change(|disk| disk.slowness = 10_000);
+    life.open();
+    fail(&life);
+    assert_eq!(life.try_produce(1, 100), refused, "it is being opened");
+    life.world.run_for(PATIENCE);
+    assert_eq!(life.try_produce(1, 100), refused, "it has been opened");
+    assert_eq!(life.shard.serving(ID).err(), Some(refused[0]));
+}
+
+#[test]
+fn what_a_killed_start_has_made_is_durable_before_anything_rests_on_it() {
+    for (seed, syncs) in (1..8).flat_map(|seed| (1..4).map(move |syncs| (seed, syncs))) {
+        let life = Life::first_of(seed, LogConfig::default());
+        let disk = life.world.disk(life.node);
+        let enough = disk.dir_syncs() + syncs;
+        life.open();
+        life.world.run_until(SECOND, || disk.dir_syncs() == enough);
+        let life = life.next().opened();
+        life.produce(1, 100);
+        let life = life.after(CrashKind::Power).opened();
+        assert_eq!(life.end(), Some(1), "seed {seed}, {syncs} syncs");
+    }
 }

@@ -93,11 +93,18 @@ impl Head {
         self.check_barriers(&dirs)?;
         (self.report)(Event::Folders(dirs.cluster_id.clone(), dirs.told()));
 
-        let log_dirs = self.begin_dirs(&mut dirs).await?;
+        let mut log_dirs = self.begin_dirs(&mut dirs).await?;
         let before = self.before(&dirs);
         let loaded = self.load_metadata(&log_dirs[&needed], before, &dirs.cluster_id).await?;
         let image = Arc::new(loaded.image);
-        let shard = begin_shard(reactor, node, &dirs, &image).await?;
+        let (shard, lost) = begin_shard(reactor, node, &dirs, &image).await;
+        for (index, why) in lost {
+            if index == needed {
+                return Err(why);
+            }
+            dirs.all[index].found = Err(why);
+            log_dirs.remove(&index);
+        }
         assert!(self.own.set(shard.clone()).is_ok(), "the head starts once");
         self.open_metadata_log(&shard, before, dirs.id(needed)).await?;
 
@@ -129,7 +136,7 @@ impl Head {
         let members = Rc::new(Members::new(reactor.cores(), reactor.core()));
         reactor.spawn(Class::Request, serve_bus(core.clone(), members.clone().told(&shell, &shard)));
         self.register(&shell, &dirs, &addresses).await?;
-        dirs.on_their_way = self.settle_folders(&shell, &log_dirs).await?;
+        dirs.on_their_way = self.settle_folders(&shell, &shard, &mut log_dirs).await?;
 
         let image = shell.image();
         assert!(follower.set(Follower::new(core.clone(), shard.clone())).is_ok(), "the head starts once");
@@ -137,7 +144,7 @@ impl Head {
         let beginning = Arc::new(Beginning { dirs, image: image.clone() });
         self.tell_others(|| ToCore::Begin(beginning.clone()));
         follower.open_all(&beginning.dirs, &node.accept_loss).await;
-        members.all_begun().await?;
+        members.all_begun().await;
         members.others().for_each(|member| shell.image_seen(member, image.version()));
         shell.start();
         let over = Rc::new(Bell::default());
@@ -181,18 +188,19 @@ impl Head {
     async fn settle_folders(
         &self,
         shell: &ControllerShell,
-        log_dirs: &BTreeMap<usize, LogDir>,
+        shard: &Shard,
+        log_dirs: &mut BTreeMap<usize, LogDir>,
     ) -> Result<Vec<(PartitionId, Uuid)>, String> {
         let (node_id, image) = (self.node.config.node_id, shell.image());
-        let mut located = Located::look(log_dirs.values()).await?;
+        let mut located = self.locate(shard, log_dirs).await?;
         let underway = located.underway(&image, node_id);
-        let all: Vec<&LogDir> = log_dirs.values().collect();
         for one in &underway {
-            let settled = dirs::settle_move(&all, one).await;
-            settled.map_err(|error| format!("{}: its move cannot be settled: {error}", one.name))?;
+            if let Err((directory, error)) = dirs::settle_move(log_dirs.values(), one).await {
+                self.lose(shard, log_dirs, directory, &error)?;
+            }
         }
         if !underway.is_empty() {
-            located = Located::look(log_dirs.values()).await?;
+            located = self.locate(shard, log_dirs).await?;
         }
         let usable: Vec<Uuid> = log_dirs.values().map(|log_dir| log_dir.id).collect();
         let lost = |topic: &str, partition: i32| {
@@ -203,7 +211,49 @@ impl Head {
             let assigned = shell.decide(|controller| controller.assign_directories(node_id, some)).await;
             assigned.map_err(|refusal| refusal.message)?;
         }
-        let mut after = None;
+        self.resume_leadership(shell).await?;
+        let image = shell.image();
+        for directory in usable {
+            let log_dir =
+                log_dirs.values().find(|log_dir| log_dir.id == directory).expect("it was just there");
+            if let Err(error) = boot::put_strays_aside(log_dir, &image, node_id).await {
+                self.lose(shard, log_dirs, directory, &error)?;
+            }
+        }
+        Ok(underway.iter().filter(|one| !one.counts).map(|one| (one.id, one.to)).collect())
+    }
+
+    /// What lies where in the directories that can be listed.
+    async fn locate(&self, shard: &Shard, log_dirs: &mut BTreeMap<usize, LogDir>) -> Result<Located, String> {
+        loop {
+            match Located::look(log_dirs.values()).await {
+                Ok(located) => return Ok(located),
+                Err((directory, error)) => self.lose(shard, log_dirs, directory, &error)?,
+            }
+        }
+    }
+
+    /// Goes on without a directory that fails while the node starts, if it is not that of the metadata log.
+    fn lose(
+        &self,
+        shard: &Shard,
+        log_dirs: &mut BTreeMap<usize, LogDir>,
+        directory: Uuid,
+        error: &io::Error,
+    ) -> Result<(), String> {
+        let index = log_dirs.iter().find(|(_, log_dir)| log_dir.id == directory).map(|(index, _)| *index);
+        let Some(lost) = index.and_then(|index| log_dirs.remove(&index)) else { return Ok(()) };
+        let why = cannot_use(&lost.path, error);
+        if index == Some(self.node.metadata_dir()) {
+            return Err(why);
+        }
+        dirs::tell_unusable(&why);
+        shard.went_offline(index.expect("it was found"), why);
+        Ok(())
+    }
+
+    async fn resume_leadership(&self, shell: &ControllerShell) -> Result<(), String> {
+        let (node_id, mut after) = (self.node.config.node_id, None);
         loop {
             let resume = |c: &Controller| c.resume_leadership(node_id, after, METADATA_BATCH_RECORDS);
             let resumed = shell.decide(resume).await;
@@ -211,15 +261,9 @@ impl Head {
                 format!("the broker cannot take up its partitions: {}: {}", refusal.error, refusal.message)
             })?;
             if after.is_none() {
-                break;
+                return Ok(());
             }
         }
-        let image = shell.image();
-        for log_dir in log_dirs.values() {
-            let aside = boot::put_strays_aside(log_dir, &image, node_id).await;
-            aside.map_err(|error| cannot_use(&log_dir.path, &error))?;
-        }
-        Ok(underway.iter().filter(|one| !one.counts).map(|one| (one.id, one.to)).collect())
     }
 
     /// A log directory that fails is offline on every core, and the cluster is told. Without that of the metadata log, and

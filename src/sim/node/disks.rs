@@ -146,6 +146,34 @@ fn one_that_fails_takes_its_partitions_and_no_others() {
 }
 
 #[test]
+fn one_that_cannot_be_made_ready_takes_its_partitions_and_no_others() {
+    let kinds = [(IoKind::Metadata, 40), (IoKind::Write, 12), (IoKind::Flush, 16)];
+    let mut cut_off = 0;
+    for (kind, nth) in kinds.into_iter().flat_map(|(kind, most)| (1..most).map(move |nth| (kind, nth))) {
+        let run = calm();
+        serve(&run);
+        on(&run, create(run.clone()));
+        on(&run, produce_to_all(run.clone()));
+        run.world.crash(run.node, CrashKind::Power);
+        // So that it is not always the same number of cores.
+        (0..nth % 3).for_each(|_| _ = run.draw(2));
+        let failing = run.world.disk_at(run.node, &run.dirs[1]);
+        failing.fail_nth(kind, nth);
+        serve(&run);
+        let during = on(&run, produce_to_all(run.clone()));
+        let served = during.iter().filter(|(error, _)| error.is_none()).count();
+        assert!(served >= 6, "{kind:?} {nth}: {during:?}");
+        cut_off += usize::from(served < 9);
+        run.world.crash(run.node, CrashKind::Power);
+        failing.mend();
+        serve(&run);
+        on(&run, produce_to_all(run.clone()));
+        on(&run, read_all(run.clone(), 6));
+    }
+    assert!(cut_off > 40, "{cut_off} of these failures were met");
+}
+
+#[test]
 fn that_of_the_metadata_log_takes_the_node_with_it() {
     let run = calm();
     let status = serve(&run);

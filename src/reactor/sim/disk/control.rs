@@ -83,6 +83,11 @@ impl DiskControl {
         self.state.borrow_mut().tree.files_mut().any(|(_, content)| !content.in_flight.is_empty())
     }
 
+    /// How many syncs of directories were begun so far.
+    pub fn dir_syncs(&self) -> u64 {
+        self.state.borrow().dir_syncs
+    }
+
     /// Whether something that was asked to fail has not done so yet, or did and the disk was not mended since.
     pub fn has_trouble(&self) -> bool {
         let state = self.state.borrow();

@@ -59,6 +59,8 @@ pub(in crate::reactor::sim) struct DiskState {
     pub(super) locks: Vec<InodeId>,
     /// Flushes in flight.
     pub(super) flushes: u32,
+    /// Syncs of directories that were begun.
+    pub(super) dir_syncs: u64,
     /// Files that may have data which no flush covered.
     pub(super) dirty: BTreeSet<InodeId>,
 }
@@ -106,6 +108,7 @@ impl DiskState {
             flips: Vec::new(),
             locks: Vec::new(),
             flushes: 0,
+            dir_syncs: 0,
             dirty: BTreeSet::new(),
         }
     }
@@ -184,6 +187,7 @@ impl DiskState {
     fn begin_call(&mut self, call: &mut Call) -> u64 {
         if let Call::SyncDir { path, covers } = call {
             *covers = self.tree.find(path, false).ok().map(|dir| (dir, self.tree.last_change()));
+            self.dir_syncs += 1;
             return self.options.flush.draw(&mut self.rng);
         }
         if let Call::SyncAll(covers) = call {
