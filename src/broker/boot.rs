@@ -28,6 +28,10 @@ const RECOVERY_POINTS: &str = "recovery-point-offset-checkpoint";
 /// where that one starts.
 pub const LOG_STARTS: &str = "log-start-offset-checkpoint";
 
+/// Kafka's checkpoint of how far compacted logs are cleaned. It is written for Kafka: here each partition's folder has
+/// its own, which is exact after a crash too.
+const CLEANED: &str = crate::log::compact::checkpoint::NAME;
+
 /// What a log directory holds when a node starts, before anything in it is changed.
 #[derive(Debug)]
 pub struct Found {
@@ -46,12 +50,13 @@ pub struct Found {
 impl Found {
     /// What is known of a partition's log that lies here.
     pub fn before(&self, topic: &str, id: PartitionId) -> Before {
+        let mark = self.marks.marks.get(&id).copied();
         Before {
-            mark: self.marks.marks.get(&id).copied(),
+            mark,
             clean: self.clean,
             accept_loss: false,
             start: self.start_of(topic, id.partition),
-            is_kafkas: self.marks.is_kafkas,
+            is_kafkas: self.marks.is_kafkas || mark.is_none(),
         }
     }
 
@@ -201,7 +206,9 @@ pub async fn finish(disk: &Disk, dir: &Path, ends: &[LogEnd]) -> io::Result<()> 
     let points: Vec<_> = ends.iter().map(|end| at(end, end.end)).collect();
     let starts: Vec<_> = ends.iter().filter_map(|end| Some(at(end, end.start?))).collect();
     disk.replace(&dir.join(RECOVERY_POINTS), checkpoint::encode_offsets(&points)).await?;
+    let cleaned: Vec<_> = ends.iter().filter_map(|end| Some(at(end, end.cleaned?))).collect();
     disk.replace(&dir.join(LOG_STARTS), checkpoint::encode_offsets(&starts)).await?;
+    disk.replace(&dir.join(CLEANED), checkpoint::encode_offsets(&cleaned)).await?;
     disk.replace(&dir.join(CLEAN), b"{\"version\":0,\"brokerEpoch\":-1}".to_vec()).await
 }
 

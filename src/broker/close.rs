@@ -39,6 +39,7 @@ impl Shard {
                 partition: replica.id.partition,
                 start: online.partition.log.start_within(),
                 end: online.partition.log.next_offset(),
+                cleaned: online.partition.log.cleaned(),
             }));
         }
         // What failed meanwhile took its partitions offline, and they were passed over: that is no clean stop.

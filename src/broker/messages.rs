@@ -71,6 +71,8 @@ pub struct LogEnd {
     pub start: Option<i64>,
     /// The next offset.
     pub end: i64,
+    /// How far it was compacted, if it is and was.
+    pub cleaned: Option<i64>,
 }
 
 /// Where logs end.

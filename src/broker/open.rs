@@ -43,7 +43,7 @@ pub struct Before {
     pub accept_loss: bool,
     /// Where the log starts, as the log directory's checkpoint tells.
     pub start: Option<i64>,
-    /// Whether Kafka has left the log directory, and no Ottla has worked in it since.
+    /// Whether Kafka may have left it so: no Ottla has told of a stable end since.
     pub is_kafkas: bool,
 }
 

@@ -19,6 +19,12 @@ impl Log {
         self.first_dirty
     }
 
+    /// How far it was compacted, if it is and was.
+    pub fn cleaned(&self) -> Option<i64> {
+        let was = self.config.compaction.is_some() && self.first_dirty > 0;
+        was.then_some(self.first_dirty)
+    }
+
     /// Notes how far the log was compacted.
     pub fn cleaned_up_to(&mut self, offset: i64) {
         self.first_dirty = offset;

@@ -2,10 +2,12 @@
 
 use super::*;
 use crate::broker::messages::{FetchCall, FetchPart};
+use crate::log::compact::Compaction;
 use crate::log::compact::checkpoint::{Checkpoint, NAME};
 use crate::wire::batch::batches;
 
 const CLEANED: &str = "/data/t-0/cleaner-offset-checkpoint";
+const ALL_CLEANED: &str = "/data/cleaner-offset-checkpoint";
 
 impl Life {
     fn content(&self, path: &Path) -> Vec<u8> {
@@ -140,4 +142,36 @@ fn a_segment_that_is_gone_is_told_from_one_that_was_compacted() {
     let life = life.next().opened();
     let why = life.refusal_of().expect("acknowledged records are gone");
     assert!(why.contains(&format!("from offset {gone} to")), "{why}");
+}
+
+#[test]
+fn what_kafka_compacted_outlasts_a_first_start_that_is_cut_short() {
+    for step in 0..40 {
+        let (life, active) = compacted(Kafkas { is_told: false, is_clean: false, lacks_index: false });
+        let bases = life.bases();
+        let life = life.next();
+        life.open();
+        life.world.run_for(Duration::from_micros(150 * step));
+        let life = life.after(CrashKind::Power).opened();
+        assert_eq!(life.refusal_of(), None, "step {step}");
+        assert_eq!((life.end(), life.bases()), (Some(20), bases), "step {step}");
+        assert_eq!(life.read_from(active - 1), Some(active), "step {step}: the next batch behind a gap");
+    }
+}
+
+#[test]
+fn a_clean_stop_tells_kafka_how_far_logs_are_cleaned() {
+    let rules =
+        Compaction { min_dirty_ratio: 0.5, min_lag_ms: 0, max_lag_ms: i64::MAX, delete_retention_ms: 0 };
+    for (compaction, told) in [(None, "0\n0\n"), (Some(rules), "0\n1\nt 0 2\n")] {
+        let life = Life::first(LogConfig { compaction, ..Default::default() }).opened();
+        life.produce(3, 100);
+        life.stop().unwrap();
+        assert_eq!(life.content(ALL_CLEANED.as_ref()), b"0\n0\n", "nothing is cleaned");
+        let checkpoint = Checkpoint { first_dirty: 2, exchange: Vec::new() };
+        life.put(CLEANED.as_ref(), Some(checkpoint.encode()));
+        let life = life.next().opened();
+        life.stop().unwrap();
+        assert_eq!(life.content(ALL_CLEANED.as_ref()), told.as_bytes());
+    }
 }
