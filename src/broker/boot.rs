@@ -109,10 +109,15 @@ fn is_no_folder_of_ours(error: &io::Error) -> bool {
 
 /// Takes the sign of a clean stop away, durably. Comes before the first append, and after [`look`]: from here on
 /// a crash leaves a folder that is not clean.
-pub async fn begin(disk: &Disk, dir: &Path) -> io::Result<()> {
+///
+/// But for what a clean stop has left, all that is seen in the directory becomes durable here, at once for all
+/// partitions: who died may have made and removed files without making that durable, and what is written from here on
+/// counts on it. What a partition's opening itself changes it makes durable itself.
+pub async fn begin(disk: &Disk, dir: &Path, found: &Found) -> io::Result<()> {
     match disk.remove_file(&dir.join(CLEAN)).await {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => disk.sync_dir(dir).await,
+        _ if found.clean && !found.marks.is_kafkas => disk.sync_dir(dir).await,
+        _ => disk.sync_all(dir).await,
     }
 }
 
@@ -140,7 +145,7 @@ pub fn start_shard(reactor: &Reactor, volumes: Vec<SharedVolume>) -> Rc<Shard> {
 pub async fn start_alone(reactor: &Reactor, dir: &Path) -> io::Result<(Found, Rc<Shard>)> {
     let disk = reactor.disk();
     let found = look(&disk, dir, Uuid::ZERO).await?;
-    begin(&disk, dir).await?;
+    begin(&disk, dir, &found).await?;
     let volume = start_volume(reactor, (0, dir), &found, |_| true).await?;
     Ok((found, start_shard(reactor, vec![volume])))
 }

@@ -309,7 +309,7 @@ impl<'a> Cleaning<'a> {
             }
         }
         if !changed {
-            return Ok(remove_if_there(self.replica.log_dir(), &writer.path).await?);
+            return Ok(remove_if_there(self.replica.log_dir(), &writer.path).await.map(drop)?);
         }
         let written = writer.finish(self).await?;
         self.exchange(group, first_dirty, written).await

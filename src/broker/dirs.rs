@@ -208,7 +208,7 @@ pub async fn begin(reactor: &Reactor, path: &Path, found: &Found) -> Result<LogD
     let begin = async {
         let log_dir = LogDir::open(reactor, (found.id, path), found.report.clone()).await?;
         boot::remove_deleted(&log_dir).await?;
-        boot::begin(&log_dir.disk, path).await?;
+        boot::begin(&log_dir.disk, path, found).await?;
         Ok(log_dir)
     };
     begin.await.map_err(|error: io::Error| cannot_use(path, &error))

@@ -183,14 +183,14 @@ impl<'a> Opener<'a> {
         }
         let bases = found[..first_to_scan].iter().map(|found| found.base_offset);
         let bases = bases.chain(scanned.iter().map(|scanned| scanned.scan.base_offset())).collect();
-        rebuild.tidy(next_offset, &bases).await?;
+        let tidied = rebuild.tidy(next_offset, &bases).await?;
         let as_closed = scanned.len() == 1 && beyond.is_empty() && self.is_as_closed(newest);
         let left_index = newest.indexed.then_some(newest.scan.base_offset()).filter(|_| as_closed);
         let tail = if as_closed {
             let end = newest.scan.position();
             Tail::new(end, self.last_block(&newest.file, end).await?)
         } else {
-            let tail = self.erase_beyond(newest, beyond).await?;
+            let tail = self.erase_beyond(newest, beyond, tidied).await?;
             for scanned in &scanned {
                 self.make_durable(scanned).await?;
             }
@@ -531,11 +531,12 @@ impl<'a> Opener<'a> {
     /// Shortening the file does it for whole blocks; the last, unfinished block is written anew
     /// with zeros behind the end. Without this, a batch of the old tail could stand up again after another
     /// crash, behind new batches that happen to end where it begins.
-    async fn erase_beyond(&self, newest: &Scanned, beyond: Vec<i64>) -> io::Result<Tail> {
+    async fn erase_beyond(&self, newest: &Scanned, beyond: Vec<i64>, removed: bool) -> io::Result<Tail> {
         let (disk, dir) = (&self.log_dir.disk, &self.request.dir);
+        let mut removed = removed;
         for base in &beyond {
             for kind in Kind::ALL {
-                remove_if_there(self.log_dir, &segment::file(dir, *base, kind)).await?;
+                removed |= remove_if_there(self.log_dir, &segment::file(dir, *base, kind)).await?;
             }
         }
         let base = newest.scan.base_offset();
@@ -543,11 +544,12 @@ impl<'a> Opener<'a> {
         // The index files of a clean stop: from here on they would be out of date, and an index file is the
         // sign of a finished segment.
         for kind in [Kind::Index, Kind::TimeIndex] {
-            remove_if_there(self.log_dir, &segment::file(dir, base, kind)).await?;
+            removed |= remove_if_there(self.log_dir, &segment::file(dir, base, kind)).await?;
         }
-        // For all names that are seen here, and all that were removed: who died may have made and removed them without
-        // making that durable, and what is written from here on counts on it.
-        disk.sync_dir(dir).await?;
+        // What is written from here on counts on it. What was made and removed before is durable since `boot::begin`.
+        if removed {
+            disk.sync_dir(dir).await?;
+        }
         let last_block = self.last_block(&newest.file, end).await?;
         if let Some(block) = &last_block {
             let mut padded = self.reactor.pool().chunk(Share::Background, BLOCK).await;
@@ -609,10 +611,10 @@ fn join_epochs(epochs: Epochs, scanned: &[Scanned]) -> Epochs {
     all
 }
 
-/// Removes a file; it is no error if there is none.
-pub async fn remove_if_there(log_dir: &LogDir, path: &Path) -> io::Result<()> {
+/// Removes a file; it is no error if there is none. Says whether there was.
+pub async fn remove_if_there(log_dir: &LogDir, path: &Path) -> io::Result<bool> {
     match log_dir.disk.remove_file(path).await {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
+        removed => Ok(removed.is_ok()),
     }
 }

@@ -158,8 +158,9 @@ impl<'a> Rebuild<'a> {
     }
 
     /// Deletes the snapshots that tell of what is not there, the damaged ones, and those of no segment but for the
-    /// newest. Durable with the folder's next flush. The log ends at `end`; `bases` are its segments.
-    pub async fn tidy(&mut self, end: i64, bases: &BTreeSet<i64>) -> io::Result<()> {
+    /// newest. Durable with the folder's next flush; says whether there is something to flush. The log ends at `end`;
+    /// `bases` are its segments.
+    pub async fn tidy(&mut self, end: i64, bases: &BTreeSet<i64>) -> io::Result<bool> {
         let newest = self.files.keys().rev().find(|at| **at <= end && !self.damaged.contains(at)).copied();
         let damaged = &self.damaged;
         let keeps =
@@ -170,7 +171,7 @@ impl<'a> Rebuild<'a> {
         for at in doomed.keys() {
             remove_if_there(self.log_dir, &segment::file(self.dir, *at, Kind::Snapshot)).await?;
         }
-        Ok(())
+        Ok(!doomed.is_empty())
     }
 
     /// Writes the snapshots that are wanting. Gives the producers, and the offset of the newest snapshot.

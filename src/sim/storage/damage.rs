@@ -73,7 +73,7 @@ impl Run {
                 self.expect_whole(&shard, &damage);
                 self.expect_told(&reactor, &shard, &damage);
             }
-            self.die();
+            self.die(3);
             // Retention may have come meanwhile.
             if self.disk().content(path, View::Current).is_ok() {
                 self.flip(&damage);
@@ -104,7 +104,7 @@ impl Run {
         self.report.borrow_mut().losses_accepted += 1;
         // The next start accepts nothing, and must find nothing that was lost.
         if self.draw(2) == 0 {
-            return self.die();
+            return self.die(3);
         }
         let pace = self.pace();
         self.work(&reactor, &shard, pace);

@@ -130,6 +130,8 @@ struct Run {
     /// After how long a producer is forgotten.
     expire_after: Duration,
     next_producer: Cell<u32>,
+    /// Whether the last life ended with the death of the process alone.
+    was_killed: Cell<bool>,
     report: RefCell<Report>,
 }
 
@@ -191,6 +193,7 @@ fn begin(seed: u64, lines: usize) -> Rc<Run> {
         known: RefCell::default(),
         idempotent: RefCell::default(),
         next_producer: Cell::new(0),
+        was_killed: Cell::new(false),
         report: RefCell::default(),
     })
 }
@@ -230,23 +233,40 @@ impl Run {
         self.world.run_for(Duration::from_micros(span));
     }
 
+    /// Until so many directories more are being synced: what was made or removed in the last of them is not durable then.
+    /// False if that does not come soon.
+    fn run_until_dir_sync(&self, more: u64) -> bool {
+        let disk = self.disk();
+        let enough = disk.dir_syncs() + more;
+        self.world.run_until(Duration::from_millis(50), || disk.dir_syncs() >= enough)
+    }
+
     /// One life: start, work, die.
     fn live(self: &Rc<Run>) {
         let reactor = self.boot();
-        // Now and then death comes before recovery is done.
-        if self.draw(5) == 0 {
+        let was_killed = self.was_killed.take();
+        // Now and then death comes before recovery is done, or all is made for the first time.
+        let is_first = self.starts.get() == 0;
+        if self.draw(if is_first { 2 } else { 5 }) == 0 {
             if self.draw(4) == 0 {
                 self.trouble();
             }
             let (starting, core) = (self.clone(), reactor.clone());
             reactor.spawn(Class::Request, async move { drop(starting.start(&core, None).await) });
+            if self.draw(2) == 0 && self.run_until_dir_sync(3 + self.draw(6)) {
+                return self.die(if is_first { 1 } else { 2 });
+            }
             self.run_for_micros(20_000);
-            return self.die();
+            return self.die(2);
         }
         let Some(shard) = self.start_and_check(&reactor) else { return self.lose_power() };
         // What recovery did must be durable before the first append, and that before its acknowledgement.
         if self.draw(8) == 0 {
-            return self.die();
+            return self.die(3);
+        }
+        // What the one before has left half done must be durable before anything rests on it.
+        if was_killed && self.draw(8) > 0 {
+            return self.struck_soon(&reactor, &shard);
         }
         if self.even.is_some() && self.draw(3) == 0 {
             return self.struck(&reactor, &shard);
@@ -278,6 +298,15 @@ impl Run {
         self.lose_power();
     }
 
+    /// The power fails soon after a few batches were sent.
+    fn struck_soon(self: &Rc<Run>, reactor: &Reactor, shard: &Rc<Shard>) {
+        let wait = Duration::from_micros(300);
+        let batches = 1 + self.draw(8) as u32;
+        self.work(reactor, shard, Pace { span: PATIENCE, wait, batches, largest: None });
+        self.run_for_micros(40_000);
+        self.lose_power();
+    }
+
     fn pace(&self) -> Pace {
         let kind = if self.even.is_some() && self.draw(2) == 0 { 0 } else { self.draw(8) };
         let few = 1 + self.draw(3) as u32;
@@ -301,8 +330,10 @@ impl Run {
             self.report.borrow_mut().disk_failures += 1;
         } else if self.draw(4) == 0 {
             self.stop(reactor, shard);
+        } else if self.draw(3) == 0 && self.run_until_dir_sync(1) {
+            return self.die(2);
         }
-        self.die();
+        self.die(3);
     }
 
     /// The last life only looks.
@@ -314,8 +345,10 @@ impl Run {
         }
     }
 
-    fn die(&self) {
-        if self.draw(3) == 0 {
+    /// The end of a life: of one in so many, that of the process alone.
+    fn die(&self, one_in: u64) {
+        if self.draw(one_in) == 0 {
+            self.was_killed.set(true);
             self.report.borrow_mut().kills += 1;
             self.world.note("the process dies");
             self.world.crash(self.node, CrashKind::Process);
