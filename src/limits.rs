@@ -130,6 +130,12 @@ pub const GROUPS_TURN: usize = 1024;
 pub const OFFSETS_TURN: usize = 4096;
 /// Member ids of one group that were handed out and not used yet; past it, a new member is told that the group is full.
 pub const GROUP_PENDING_MEMBERS: usize = 20_000;
+/// Different patterns of one group by which members subscribe.
+pub const GROUP_PATTERNS: usize = 1000;
+/// Bytes that a pattern may take once it is read, and twice as much for matching with it.
+pub const PATTERN_BYTES: usize = 256 << 10;
+/// How many times a topic is held against a pattern in one go.
+pub const PATTERN_MATCHES_TURN: usize = 10_000;
 /// Sets of deleted topics whose offsets are still to be looked for.
 pub const TOPIC_SWEEPS: usize = 64;
 /// Transactional ids that are looked at in one go: when loading ends, for expiry, for timeouts.

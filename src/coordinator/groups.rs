@@ -9,8 +9,9 @@ use super::offsets::expiry::Sweeps;
 use super::offsets::{Pending, PendingOffsets, Spot};
 use super::records::{ConsumerRecord, Form, Record};
 use super::runtime::{Effects, Machine, Now, Token};
-use super::settings::Settings;
+use super::settings::{GroupSettings, Settings};
 use super::timers::Timers;
+use super::topics::{Changed, Known, View};
 use crate::limits;
 use crate::wire::error::ErrorCode;
 use crate::wire::schema::*;
@@ -39,6 +40,9 @@ pub enum Request {
     Heartbeat(HeartbeatRequest),
     /// Leaves a group.
     Leave(LeaveGroupRequest),
+    /// Joins, stays in, changes in or leaves a group of KIP-848. The bytes are random, for an id if the member has
+    /// none.
+    ConsumerHeartbeat(ConsumerGroupHeartbeatRequest, [u8; 16]),
     /// Commits offsets. Topics have names; those that a client named by ids, both.
     OffsetCommit(OffsetCommitRequest),
     /// Commits offsets within a transaction, which has been verified.
@@ -52,6 +56,8 @@ pub enum Request {
     List(ListGroupsRequest),
     /// Asks for the state and members of groups.
     Describe(Vec<String>),
+    /// Asks for the state and members of groups of KIP-848.
+    ConsumerDescribe(Vec<String>),
     /// Deletes groups.
     Delete(Vec<String>),
     /// Ends the transaction of a producer: the log gets its marker.
@@ -73,6 +79,10 @@ pub enum Event {
     Request(Caller, Request),
     /// Topics of these names are no more.
     TopicsDeleted(BTreeSet<String>),
+    /// What topics there are now, for groups of KIP-848.
+    Topics(View, Changed),
+    /// What is set for one group.
+    GroupSettings(String, GroupSettings),
 }
 
 /// What a coordinator of groups answers.
@@ -86,6 +96,8 @@ pub enum Reply {
     Heartbeat(HeartbeatResponse),
     /// To [`Request::Leave`].
     Leave(LeaveGroupResponse),
+    /// To [`Request::ConsumerHeartbeat`].
+    ConsumerHeartbeat(ConsumerGroupHeartbeatResponse),
     /// To [`Request::OffsetCommit`].
     OffsetCommit(OffsetCommitResponse),
     /// To [`Request::TxnOffsetCommit`].
@@ -98,6 +110,8 @@ pub enum Reply {
     List(ListGroupsResponse),
     /// To [`Request::Describe`].
     Describe(Vec<DescribedGroup>),
+    /// To [`Request::ConsumerDescribe`].
+    ConsumerDescribe(Vec<ConsumerGroupDescribeDescribedGroup>),
     /// To [`Request::Delete`].
     Delete(Vec<DeletableGroupResult>),
     /// To [`Request::EndTransaction`].
@@ -137,6 +151,14 @@ pub enum Timer {
     Join(Name),
     /// The members of a group have to have fetched their assignments.
     Sync(Name),
+    /// A member of a group of KIP-848 has to have given up partitions.
+    Rebalance(Name, Name),
+    /// A classic member of such a group has to have joined again.
+    Rejoin(Name, Name),
+    /// It has to have fetched its assignment.
+    Refetch(Name, Name),
+    /// The patterns of such a group are to be matched with the topics.
+    Resolve(Name),
     /// It is time to look for offsets that have expired.
     Expiry,
     /// A sweep over the groups goes on.
@@ -146,6 +168,9 @@ pub enum Timer {
 /// The groups of one partition of `__consumer_offsets`.
 pub struct Groups {
     settings: Settings,
+    /// What is set for single groups.
+    own_settings: BTreeMap<String, GroupSettings>,
+    pub(super) topics: Known,
     pub(super) names: Names,
     pub(super) groups: BTreeMap<Name, Group>,
     pending: PendingOffsets,
@@ -162,6 +187,8 @@ impl Groups {
     pub fn new(settings: Settings) -> Groups {
         Groups {
             settings,
+            own_settings: BTreeMap::new(),
+            topics: Known::default(),
             names: Names::default(),
             groups: BTreeMap::new(),
             pending: PendingOffsets::default(),
@@ -175,6 +202,25 @@ impl Groups {
     /// What it goes by.
     pub fn settings(&self) -> &Settings {
         &self.settings
+    }
+
+    /// How long a member of a group of KIP-848 may be silent.
+    pub(super) fn session_timeout_ms(&self, group: &str) -> i32 {
+        let own = self.own_settings.get(group).and_then(|own| own.consumer_session_timeout_ms);
+        own.unwrap_or(self.settings.consumer_session_timeout_ms)
+    }
+
+    /// How often it is to send heartbeats.
+    pub(super) fn heartbeat_interval_ms(&self, group: &str) -> i32 {
+        let own = self.own_settings.get(group).and_then(|own| own.consumer_heartbeat_interval_ms);
+        own.unwrap_or(self.settings.consumer_heartbeat_interval_ms)
+    }
+
+    fn set_topics(&mut self, view: View, changed: &Changed) {
+        self.topics.set(view, changed);
+        for group in self.groups.values_mut() {
+            group.topics_changed(changed);
+        }
     }
 
     /// A group.
@@ -207,8 +253,17 @@ impl Groups {
     ) -> Option<T> {
         let (name, _) = self.groups.get_key_value(name)?;
         let name = name.clone();
+        let consumer_session_timeout_ms = self.session_timeout_ms(&name);
         let group = self.groups.get_mut(&name)?;
-        let mut turn = Turn { now, name, settings: &self.settings, timers: &mut self.timers, effects };
+        let mut turn = Turn {
+            now,
+            name,
+            settings: &self.settings,
+            consumer_session_timeout_ms,
+            timers: &mut self.timers,
+            topics: &mut self.topics,
+            effects,
+        };
         Some(act(group, &mut turn))
     }
 
@@ -221,7 +276,7 @@ impl Groups {
     }
 
     /// Forgets a group of which nothing durable is left.
-    fn forget_if_gone(&mut self, name: &Name) {
+    pub(super) fn forget_if_gone(&mut self, name: &Name) {
         if self.groups.get(name).is_some_and(|group| group.is_gone()) && !self.pending.has_group(name) {
             self.groups.remove(name);
         }
@@ -337,6 +392,9 @@ impl Groups {
             Request::Sync(request) => self.sync(now, caller, request, effects),
             Request::Heartbeat(request) => self.heartbeat(now, caller, request, effects),
             Request::Leave(request) => self.leave(now, caller, request, effects),
+            Request::ConsumerHeartbeat(request, chance) => {
+                self.consumer_heartbeat(now, caller, request, chance, effects);
+            }
             Request::OffsetCommit(request) => self.offset_commit(now, caller, request, effects),
             Request::TxnOffsetCommit(request) => self.txn_offset_commit(now, caller, request, effects),
             Request::OffsetFetch(request, require_stable) => {
@@ -347,6 +405,9 @@ impl Groups {
             Request::List(request) => effects.reply(token, Reply::List(self.list(&request))),
             Request::Describe(groups) => {
                 effects.reply(token, Reply::Describe(self.describe(&groups, caller.version)));
+            }
+            Request::ConsumerDescribe(groups) => {
+                effects.reply(token, Reply::ConsumerDescribe(self.consumer_describe(&groups)));
             }
             Request::Delete(groups) => {
                 let results = self.delete(groups, effects);
@@ -465,6 +526,11 @@ impl Machine for Groups {
                 self.sweeps.delete_topics(topics);
                 self.timers.schedule(Timer::Sweep, now.tick);
             }
+            Event::Topics(view, changed) => self.set_topics(view, &changed),
+            Event::GroupSettings(group, own) if own == GroupSettings::default() => {
+                self.own_settings.remove(&group);
+            }
+            Event::GroupSettings(group, own) => drop(self.own_settings.insert(group, own)),
         }
     }
 
@@ -483,6 +549,15 @@ impl Machine for Groups {
             }
             Timer::Sync(name) => {
                 self.with_group(now, name, effects, |group, turn| group.sync_ended(turn));
+            }
+            Timer::Rebalance(name, member) => {
+                self.with_group(now, name, effects, |group, turn| group.revocation_ended(member, turn));
+            }
+            Timer::Rejoin(name, member) | Timer::Refetch(name, member) => {
+                self.with_group(now, name, effects, |group, turn| group.classic_step_ended(member, turn));
+            }
+            Timer::Resolve(name) => {
+                self.with_group(now, name, effects, |group, turn| group.resolve_patterns(turn));
             }
             Timer::Expiry => {
                 self.sweeps.expire();
@@ -509,7 +584,7 @@ impl Machine for Groups {
     fn refuse(event: Event, error: ErrorCode) -> Option<(Token, Reply)> {
         match event {
             Event::Request(caller, request) => Some((caller.token, super::refusals::refuse(request, error))),
-            Event::TopicsDeleted(_) => None,
+            Event::TopicsDeleted(_) | Event::Topics(..) | Event::GroupSettings(..) => None,
         }
     }
 

@@ -10,6 +10,7 @@
 //! - [`assign`]: the assignors of the brokers, for the groups of KIP-848.
 //! - [`records`]: the records of `__consumer_offsets`, in Kafka's bytes.
 //! - [`transaction`]: the machine of transactions, for the partitions of `__transaction_state`.
+//! - [`topics`]: the topics of the cluster, as the shell sees them.
 //! - [`timers`]: as many deadlines as there are members, and the next of them.
 //!
 //! # What is durable, and what is not
@@ -37,9 +38,10 @@ pub mod settings;
 #[cfg(test)]
 mod tests;
 pub mod timers;
+pub mod topics;
 pub mod transaction;
 
 pub use groups::{Caller, Event, Groups, Reply, Request};
 pub use refusals::refuse;
 pub use runtime::{Batch, Now, Runtime, Token};
-pub use settings::Settings;
+pub use settings::{GroupSettings, Settings};

@@ -1,5 +1,6 @@
 //! Replies that say no: an error where each kind of reply has its place for one.
 
+use super::group::consumer::refused_heartbeat;
 use super::groups::{Reply, Request};
 use super::offsets::{refused_commit, refused_txn_commit};
 use super::runtime::error_of_log;
@@ -19,6 +20,7 @@ pub fn refuse(request: Request, error: ErrorCode) -> Reply {
             Reply::Heartbeat(HeartbeatResponse { error_code: error, ..Default::default() })
         }
         Request::Leave(_) => Reply::Leave(LeaveGroupResponse { error_code: error, ..Default::default() }),
+        Request::ConsumerHeartbeat(..) => Reply::ConsumerHeartbeat(refused_heartbeat(error, None)),
         Request::OffsetCommit(request) => Reply::OffsetCommit(refused_commit(request, error)),
         Request::TxnOffsetCommit(request) => Reply::TxnOffsetCommit(refused_txn_commit(request, error)),
         Request::OffsetFetch(request, _) => Reply::OffsetFetch(OffsetFetchResponseGroup {
@@ -36,6 +38,16 @@ pub fn refuse(request: Request, error: ErrorCode) -> Reply {
                 .map(|group_id| DescribedGroup { group_id, error_code: error, ..Default::default() })
                 .collect(),
         ),
+        Request::ConsumerDescribe(groups) => Reply::ConsumerDescribe(
+            groups
+                .into_iter()
+                .map(|group_id| ConsumerGroupDescribeDescribedGroup {
+                    group_id,
+                    error_code: error,
+                    ..Default::default()
+                })
+                .collect(),
+        ),
         Request::Delete(groups) => Reply::Delete(
             groups.into_iter().map(|group_id| DeletableGroupResult { group_id, error_code: error }).collect(),
         ),
@@ -51,6 +63,7 @@ pub(super) fn fail(reply: Reply, error: ErrorCode) -> Reply {
         Reply::Sync(_) => Reply::Sync(SyncGroupResponse { error_code: told, ..Default::default() }),
         Reply::Heartbeat(_) => Reply::Heartbeat(HeartbeatResponse { error_code: told, ..Default::default() }),
         Reply::Leave(_) => Reply::Leave(LeaveGroupResponse { error_code: told, ..Default::default() }),
+        Reply::ConsumerHeartbeat(_) => Reply::ConsumerHeartbeat(refused_heartbeat(told, None)),
         Reply::OffsetCommit(mut reply) => {
             let partitions = reply.topics.iter_mut().flat_map(|topic| &mut topic.partitions);
             partitions.for_each(|partition| partition.error_code = told);
@@ -81,6 +94,16 @@ pub(super) fn fail(reply: Reply, error: ErrorCode) -> Reply {
             groups
                 .into_iter()
                 .map(|group| DescribedGroup {
+                    group_id: group.group_id,
+                    error_code: told,
+                    ..Default::default()
+                })
+                .collect(),
+        ),
+        Reply::ConsumerDescribe(groups) => Reply::ConsumerDescribe(
+            groups
+                .into_iter()
+                .map(|group| ConsumerGroupDescribeDescribedGroup {
                     group_id: group.group_id,
                     error_code: told,
                     ..Default::default()

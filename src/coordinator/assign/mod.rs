@@ -59,3 +59,35 @@ impl Task {
         self.partitions.get(topic).copied().unwrap_or(0)
     }
 }
+
+/// An assignor that brokers offer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Assignor {
+    /// [`uniform`]
+    Uniform,
+    /// [`range`]
+    Range,
+}
+
+impl Assignor {
+    /// The assignor of this name.
+    pub fn named(name: &str) -> Option<Assignor> {
+        [Assignor::Uniform, Assignor::Range].into_iter().find(|assignor| assignor.name() == name)
+    }
+
+    /// Kafka's name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Assignor::Uniform => "uniform",
+            Assignor::Range => "range",
+        }
+    }
+
+    /// Who gets what.
+    pub fn assign(self, task: &Task) -> Given {
+        match self {
+            Assignor::Uniform => uniform(task),
+            Assignor::Range => range(task),
+        }
+    }
+}

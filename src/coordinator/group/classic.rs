@@ -123,6 +123,27 @@ impl Classic {
         classic
     }
 
+    /// A stable group of consumers, each with what is assigned to its id, in the form that its metadata asks for.
+    pub(super) fn of_members(
+        members: Vec<Member>,
+        generation: i32,
+        assignment: impl Fn(&str, Bytes) -> Option<Bytes>,
+        wall: i64,
+    ) -> Option<Classic> {
+        let mut classic = Classic::from_record(None, generation, wall);
+        for member in members {
+            classic.add(member, CONSUMER, None);
+        }
+        classic.protocol = Some(classic.choose_protocol()?.into());
+        let protocol = classic.protocol.clone()?;
+        for member in classic.members_mut() {
+            member.assignment = assignment(&member.id, member.metadata(&protocol))?;
+        }
+        classic.topics = classic.read_topics();
+        classic.state = State::Stable;
+        Some(classic)
+    }
+
     /// What the group's record is to say.
     pub(super) fn to_record(&self) -> GroupMetadataValue {
         let protocol = self.protocol.as_deref().unwrap_or_default();

@@ -19,6 +19,11 @@ impl Groups {
             true => ErrorCode::INVALID_GROUP_ID,
             false => self
                 .with_group(now, &request.group_id, effects, |group, turn| {
+                    if group.consumer.is_some() {
+                        return Some(
+                            group.heartbeat_consumer(&request, turn).err().unwrap_or(ErrorCode::NONE),
+                        );
+                    }
                     group.classic.as_mut().map(|classic| classic.heartbeat(&request, turn))
                 })
                 .flatten()

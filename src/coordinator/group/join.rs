@@ -1,8 +1,9 @@
 //! JoinGroup.
 
-use super::Turn;
 use super::classic::{Classic, State, join_reply};
+use super::consumer::check_join;
 use super::member::{Member, Waiter};
+use super::{Group, Turn};
 use crate::coordinator::groups::{Caller, Groups, Reply};
 use crate::coordinator::names::Name;
 use crate::coordinator::records::Record;
@@ -18,11 +19,11 @@ const NEEDS_MEMBER_ID: i16 = 4;
 const SKIPS_ASSIGNMENT: i16 = 9;
 
 /// A JoinGroup request on its way.
-struct Joining {
-    request: JoinGroupRequest,
-    caller: Caller,
+pub(super) struct Joining {
+    pub request: JoinGroupRequest,
+    pub caller: Caller,
     /// The id for a member that has none.
-    fresh: Name,
+    pub fresh: Name,
 }
 
 impl Joining {
@@ -70,14 +71,13 @@ impl Groups {
         let settings = self.settings();
         let allowed = settings.min_session_timeout_ms..=settings.max_session_timeout_ms;
         let consumer = self.group(&request.group_id).and_then(|group| group.consumer());
+        let is_consumer = consumer.is_some_and(|consumer| !consumer.is_empty());
         let is_there = self.group(&request.group_id).is_some() && consumer.is_none();
         let refusal = if request.group_id.is_empty() {
             Some(ErrorCode::INVALID_GROUP_ID)
         } else if !allowed.contains(&request.session_timeout_ms) {
             Some(ErrorCode::INVALID_SESSION_TIMEOUT)
-        } else if consumer.is_some_and(|consumer| !consumer.is_empty()) {
-            Some(ErrorCode::INCONSISTENT_GROUP_PROTOCOL)
-        } else if !is_there && !request.member_id.is_empty() {
+        } else if !is_consumer && !is_there && !request.member_id.is_empty() {
             Some(ErrorCode::UNKNOWN_MEMBER_ID)
         } else {
             None
@@ -91,6 +91,11 @@ impl Groups {
         let prefix = request.group_instance_id.as_ref().unwrap_or(&caller.client_id);
         let fresh = format!("{prefix}-{}", uuid_text(chance)).into();
         let joining = Joining { request, caller, fresh };
+        if is_consumer {
+            let joined = |group: &mut Group, turn: &mut Turn<'_>| group.join_as_classic(joining, turn);
+            self.with_group(now, &group_id, effects, joined);
+            return;
+        }
         self.with_group(now, &group_id, effects, |group, turn| {
             // An empty group of KIP-848 becomes a classic one.
             let tombstones: Vec<_> =
@@ -107,6 +112,29 @@ impl Groups {
                 classic.write_new(turn);
             }
         });
+    }
+}
+
+impl Group {
+    /// JoinGroup of a group of KIP-848 that has members.
+    fn join_as_classic(&mut self, joining: Joining, turn: &mut Turn<'_>) {
+        let id = joining.request.member_id.clone();
+        let Some(consumer) = &mut self.consumer else { return };
+        if let Err(error) = check_join(consumer, &joining, turn.settings.consumer_max_size) {
+            return joining.refuse(&id, error, turn);
+        }
+        let is_dynamic = joining.request.group_instance_id.is_none();
+        if id.is_empty() && is_dynamic && joining.caller.version >= NEEDS_MEMBER_ID {
+            let fresh = joining.fresh.clone();
+            return joining.refuse(&fresh, ErrorCode::MEMBER_ID_REQUIRED, turn);
+        }
+        let Some(view) = turn.topics.view().cloned() else {
+            return joining.refuse(&id, ErrorCode::COORDINATOR_LOAD_IN_PROGRESS, turn);
+        };
+        match self.join_consumer(&joining, &view, turn) {
+            Ok(response) => joining.reply(response, turn),
+            Err(error) => joining.refuse(&id, error, turn),
+        }
     }
 }
 

@@ -28,6 +28,9 @@ impl Groups {
             false => request.members,
         };
         let left = self.with_group(now, &request.group_id, effects, |group, turn| {
+            if group.consumer.is_some() {
+                return Some(group.leave_consumer_by_classic(&members, turn));
+            }
             let leaving = |classic: &mut Classic| classic.leave(&members, turn);
             group.classic.as_deref_mut().map(leaving)
         });

@@ -28,6 +28,7 @@ use super::records::{ConsumerRecord, Record};
 use super::runtime::{Effects, Now};
 use super::settings::Settings;
 use super::timers::Timers;
+use super::topics::Known;
 use crate::wire::error::ErrorCode;
 use crate::wire::schema::GroupMetadataValue;
 
@@ -45,6 +46,8 @@ pub struct Group {
     told: i32,
     /// A group of KIP-848.
     consumer: Option<Box<Consumer>>,
+    /// What of it is lost with the process.
+    soft: consumer::Soft,
     /// What is committed.
     pub offsets: GroupOffsets,
 }
@@ -55,13 +58,36 @@ pub(super) struct Turn<'a> {
     /// The group's.
     pub name: Name,
     pub settings: &'a Settings,
+    /// The group's own, or that of all groups.
+    pub consumer_session_timeout_ms: i32,
     pub timers: &'a mut Timers<Timer>,
+    pub topics: &'a mut Known,
     pub effects: &'a mut Effects<Groups>,
 }
 
 impl Turn<'_> {
     fn after(&self, ms: i32) -> u64 {
         self.now.tick + ms.max(0) as u64
+    }
+
+    fn start(&mut self, timer: Timer, ms: i32) {
+        let at = self.after(ms);
+        self.timers.schedule(timer, at);
+    }
+
+    /// Forgets all deadlines of a member.
+    fn end_all(&mut self, member: &Name) {
+        self.end_session(member);
+        for timer in [Timer::Rebalance, Timer::Rejoin, Timer::Refetch] {
+            self.timers.cancel(&timer(self.name.clone(), member.clone()));
+        }
+    }
+
+    /// Records of the group of KIP-848.
+    fn records(&mut self, records: Vec<ConsumerRecord>) {
+        let name = &self.name;
+        let records = records.into_iter().map(|record| Record::Consumer(name.to_string(), record));
+        self.effects.records.extend(records);
     }
 
     fn start_session(&mut self, member: &Name, ms: i32) {
@@ -127,6 +153,18 @@ impl Group {
     /// The members and what they are at, where there are any.
     pub fn classic(&self) -> Option<&Classic> {
         self.classic.as_deref()
+    }
+
+    /// Topics have changed: the group looks at those it subscribes to when a member asks for something.
+    pub(super) fn topics_changed(&mut self, changed: &super::topics::Changed) {
+        let Some(consumer) = &self.consumer else { return };
+        let concerns = match changed {
+            super::topics::Changed::Unknown => true,
+            super::topics::Changed::Topics { names, .. } => {
+                names.iter().any(|name| consumer.is_subscribed(name))
+            }
+        };
+        self.soft.is_fresh &= !concerns;
     }
 
     /// The group of KIP-848 that it is, if it is one.
@@ -235,6 +273,7 @@ impl Group {
     /// Records of the group or of its offsets were undone.
     pub(super) fn undone(&mut self, has_pending: bool, error: ErrorCode, turn: &mut Turn<'_>) {
         let gone = self.is_gone() && !has_pending || self.consumer.is_some();
+        self.soft = consumer::Soft::default();
         self.begin_consumer(turn);
         match &mut self.classic {
             Some(classic) if gone => {
@@ -249,10 +288,19 @@ impl Group {
 
     /// The sessions of the members that have none begin.
     fn begin_consumer(&mut self, turn: &mut Turn<'_>) {
-        for id in self.consumer.iter().flat_map(|consumer| consumer.members()) {
+        let Some(consumer) = &self.consumer else { return };
+        for id in consumer.members() {
+            let current = consumer.current(id);
             let id: Name = id.as_str().into();
             if turn.timers.deadline(&Timer::Session(turn.name.clone(), id.clone())).is_none() {
-                turn.start_session(&id, turn.settings.consumer_session_timeout_ms);
+                turn.start_session(&id, turn.consumer_session_timeout_ms);
+            }
+            let timer = Timer::Rebalance(turn.name.clone(), id.clone());
+            let is_revoking = current.state == consumer::reconcile::UNREVOKED && !consumer.is_classic(&id);
+            if !is_revoking {
+                turn.timers.cancel(&timer);
+            } else if turn.timers.deadline(&timer).is_none() {
+                turn.start(timer, consumer.rebalance_timeout_ms(&id));
             }
         }
     }
@@ -265,11 +313,8 @@ impl Group {
     }
 
     pub(super) fn session_ended(&mut self, member: &Name, turn: &mut Turn<'_>) {
-        if let Some(consumer) = &self.consumer {
-            let group = turn.name.to_string();
-            let records = consumer.without(member).into_iter();
-            turn.effects.records.extend(records.map(|record| Record::Consumer(group.clone(), record)));
-            return;
+        if self.consumer.is_some() {
+            return self.consumer_time_ended(member, turn);
         }
         if let Some(classic) = &mut self.classic {
             classic.session_ended(member, turn);
@@ -313,6 +358,11 @@ impl Group {
             State::CompletingRebalance if !by.transactional => Err(ErrorCode::REBALANCE_IN_PROGRESS),
             _ => Ok(()),
         }
+    }
+
+    /// Whether this one may read committed offsets.
+    pub fn check_fetch(&self, member_id: Option<&str>, epoch: i32) -> Result<(), ErrorCode> {
+        self.consumer.as_ref().map_or(Ok(()), |consumer| consumer.check_fetch(member_id, epoch))
     }
 
     /// A commit shows that its member is alive.

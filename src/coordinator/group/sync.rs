@@ -21,6 +21,24 @@ impl Groups {
         effects: &mut Effects<Groups>,
     ) {
         let token = caller.token;
+        if self.group(&request.group_id).is_some_and(|group| group.consumer().is_some()) {
+            let synced = self.with_group(now, &request.group_id, effects, |group, turn| {
+                group.sync_consumer(&request, turn)
+            });
+            let (assignment, error_code) = match synced.unwrap_or(Err(ErrorCode::UNKNOWN_MEMBER_ID)) {
+                Ok(assignment) => (assignment, ErrorCode::NONE),
+                Err(error) => (Bytes::new(), error),
+            };
+            let told = error_code.is_none();
+            let reply = SyncGroupResponse {
+                error_code,
+                protocol_type: request.protocol_type.filter(|_| told),
+                protocol_name: request.protocol_name.filter(|_| told),
+                assignment,
+                ..Default::default()
+            };
+            return effects.reply(token, Reply::Sync(reply));
+        }
         let checked = match self.group(&request.group_id).and_then(|group| group.classic()) {
             _ if request.group_id.is_empty() => Err(ErrorCode::INVALID_GROUP_ID),
             Some(classic) => classic.check_sync(&request),

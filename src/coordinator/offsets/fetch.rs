@@ -18,6 +18,12 @@ impl Groups {
     ) -> OffsetFetchResponseGroup {
         let none = GroupOffsets::default();
         let name: Name = request.group_id.as_str().into();
+        let checked = self
+            .group(&name)
+            .map(|group| group.check_fetch(request.member_id.as_deref(), request.member_epoch));
+        if let Some(Err(error_code)) = checked {
+            return OffsetFetchResponseGroup { group_id: request.group_id, topics: Vec::new(), error_code };
+        }
         let offsets = self.group(&name).map_or(&none, |group| &group.offsets);
         let answer = |topic: &Name, partition_index: i32, value: Option<OffsetCommitValue>| {
             let spot = Spot { group: name.clone(), topic: topic.clone(), partition: partition_index };

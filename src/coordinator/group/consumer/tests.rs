@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::reconcile::{Current, STABLE, Target, UNRELEASED, UNREVOKED};
+use super::reconcile::{Around, Current, STABLE, Target, UNRELEASED, UNREVOKED};
 use super::*;
 use crate::coordinator::assign::{Assignment, Subscriber, Task, range, uniform};
 use crate::coordinator::names::Name;
@@ -81,19 +81,23 @@ fn a_member_gives_up_before_it_moves_on() {
     let assignment = partitions(&[2, 3, 4]);
     let target = Target { epoch: 7, assignment: &assignment };
     let free = |_: &Uuid, partition: i32| partition == 4;
-    let gives = now.towards(target, Some(&partitions(&[1, 2])), free);
+    let step = |now: &Current, owned: Option<&Assignment>, is_held: &dyn Fn(&Uuid, i32) -> bool| {
+        let around = Around { owned, has_new_subscription: false, is_subscribed: &|_| true, is_held };
+        now.towards(target, &around).unwrap()
+    };
+    let gives = step(&now, Some(&partitions(&[1, 2])), &free);
     assert_eq!((gives.epoch, gives.state), (5, UNREVOKED));
     assert_eq!((&gives.assigned, &gives.revoking), (&partitions(&[2]), &partitions(&[1])));
     // It has not given up, or does not say.
-    assert_eq!(gives.towards(target, Some(&partitions(&[1, 2])), free), gives);
-    assert_eq!(gives.towards(target, None, free), gives);
-    let waits = gives.towards(target, Some(&partitions(&[2])), free);
+    assert_eq!(step(&gives, Some(&partitions(&[1, 2])), &free), gives);
+    assert_eq!(step(&gives, None, &free), gives);
+    let waits = step(&gives, Some(&partitions(&[2])), &free);
     assert_eq!((waits.epoch, waits.previous_epoch, waits.state), (7, 5, UNRELEASED));
     assert_eq!((&waits.assigned, &waits.revoking), (&partitions(&[2, 3]), &partitions(&[])));
-    let done = waits.towards(target, None, |_, _| false);
-    assert_eq!((done.epoch, done.previous_epoch, done.state), (7, 5, STABLE));
+    let done = step(&waits, None, &|_, _| false);
+    assert_eq!((done.epoch, done.previous_epoch, done.state), (7, 7, STABLE));
     assert_eq!(done.assigned, assignment);
-    assert_eq!(done.towards(target, None, |_, _| false), done);
+    assert_eq!(step(&done, None, &|_, _| false), done);
 }
 
 /// Members that come and go, targets that change while they are on their way: no partition is ever with two, and
@@ -156,7 +160,13 @@ fn members_that_follow_their_targets_never_share_a_partition() {
                 })
             };
             let target = Target { epoch, assignment: &targets[&id] };
-            let moved = members[&id].towards(target, Some(&has[&id]), held);
+            let around = Around {
+                owned: Some(&has[&id]),
+                has_new_subscription: false,
+                is_subscribed: &|_| true,
+                is_held: &held,
+            };
+            let moved = members[&id].towards(target, &around).unwrap();
             assert!(moved.epoch >= members[&id].epoch && moved.epoch <= epoch);
             members.insert(id.clone(), moved);
             let mut owners: BTreeSet<i32> = BTreeSet::new();
@@ -175,4 +185,26 @@ fn members_that_follow_their_targets_never_share_a_partition() {
         }
         assert!(calm > 3, "round {round} does not converge");
     }
+}
+
+#[test]
+fn what_is_not_subscribed_any_more_is_given_up_before_there_is_a_target_without_it() {
+    let now = Current { epoch: 5, assigned: partitions(&[1, 2]), ..Default::default() };
+    let assignment = partitions(&[1, 2]);
+    let target = Target { epoch: 5, assignment: &assignment };
+    let step = |now: &Current, owned: Option<&Assignment>| {
+        let around =
+            Around { owned, has_new_subscription: true, is_subscribed: &|_| false, is_held: &|_, _| false };
+        now.towards(target, &around).unwrap()
+    };
+    let gives = step(&now, None);
+    assert_eq!((gives.epoch, gives.state), (5, UNREVOKED));
+    assert_eq!((&gives.assigned, &gives.revoking), (&partitions(&[]), &assignment));
+    let gone = step(&gives, Some(&partitions(&[])));
+    assert_eq!((gone.state, &gone.assigned, &gone.revoking), (STABLE, &partitions(&[]), &partitions(&[])));
+    assert_eq!(step(&now, Some(&partitions(&[]))).state, STABLE);
+    let strange = Current { state: 9, ..now };
+    let around =
+        Around { owned: None, has_new_subscription: false, is_subscribed: &|_| true, is_held: &|_, _| false };
+    assert_eq!(strange.towards(target, &around), None);
 }
