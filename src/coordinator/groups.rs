@@ -476,7 +476,7 @@ impl Machine for Groups {
             Undo::Consumer(name, before) => {
                 self.make_group(&name);
                 let group = self.groups.get_mut(&name).expect("it was made");
-                group.replay_consumer(before);
+                group.take_back_consumer(before);
                 self.undone.insert(name);
             }
             Undo::Transaction(producer, ended) => {

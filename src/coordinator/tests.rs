@@ -1,9 +1,11 @@
 //! Tests of the whole room: the runtime, each rule of groups and offsets, and random histories from seeds.
 
 mod bench;
+mod consumers;
 mod durable;
 mod groups;
 mod members;
 mod model;
 mod offsets;
 mod runtime;
+mod topics;

@@ -182,6 +182,12 @@ impl Group {
         before
     }
 
+    /// Takes a record of a group of KIP-848 back. A classic group that comes instead has none of its epochs.
+    pub(super) fn take_back_consumer(&mut self, before: ConsumerRecord) {
+        self.told = self.told.max(self.consumer.as_ref().map_or(0, |consumer| consumer.epoch()));
+        self.replay_consumer(before);
+    }
+
     /// Whether nothing durable is left, open transactions aside.
     pub(super) fn is_gone(&self) -> bool {
         self.stored.is_none() && self.consumer.is_none() && self.offsets.is_empty()

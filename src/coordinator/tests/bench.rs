@@ -3,8 +3,10 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use super::durable::Durable;
+use super::topics::TestTopics;
 use crate::coordinator::records::{Form, Record};
 use crate::coordinator::runtime::BatchOf;
+use crate::coordinator::topics::Changed;
 use crate::coordinator::{Caller, Event, Groups, Now, Reply, Request, Runtime, Settings, Token};
 use crate::wire::error::ErrorCode;
 
@@ -28,6 +30,8 @@ pub struct Bench {
     pub replies: BTreeMap<Token, Reply>,
     /// Appends and commits at once.
     pub prompt: bool,
+    /// What topics there are, for groups of KIP-848.
+    pub topics: TestTopics,
     tokens: u64,
 }
 
@@ -53,6 +57,7 @@ impl Bench {
             queue: VecDeque::new(),
             replies: BTreeMap::new(),
             prompt: true,
+            topics: TestTopics::default(),
             tokens: 0,
         };
         while !bench.runtime.loaded(bench.now()) {}
@@ -153,7 +158,17 @@ impl Bench {
             self.runtime.load(form, record);
         }
         while !self.runtime.loaded(self.now()) {}
+        if self.topics.version > 0 {
+            let event = self.topics.event(Changed::Unknown);
+            self.runtime.event(self.now(), event);
+        }
         self.drain();
+    }
+
+    /// Makes, changes or deletes a topic.
+    pub fn topic(&mut self, name: &str, partitions: i32) {
+        let event = self.topics.set(name, partitions);
+        self.tell(event);
     }
 
     /// What the log and what is still to be appended to it say.

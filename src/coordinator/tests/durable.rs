@@ -33,6 +33,7 @@ impl Durable {
                 durable.groups.insert(name.to_string(), GroupMetadataValue::clone(stored));
             }
             if let Some(consumer) = group.consumer() {
+                consumer.check_index();
                 durable.consumers.insert(name.to_string(), consumer.clone());
             }
             for topic in group.offsets.topics() {

@@ -29,11 +29,14 @@ pub(super) fn to_record(assignment: &Assignment) -> ConsumerGroupTargetAssignmen
     ConsumerGroupTargetAssignmentMemberValue { topic_partitions: topics.collect() }
 }
 
+/// The names and the pattern of a member.
+type Subscription<'a> = (&'a [String], Option<&'a str>);
+
 impl Consumer {
     fn task(&self, view: &View) -> Task {
         let mut task = Task::default();
         // Most members subscribe to the same: their topics are looked up once.
-        let mut known: BTreeMap<(&[String], Option<&str>), Arc<BTreeSet<Uuid>>> = BTreeMap::new();
+        let mut known: BTreeMap<Subscription<'_>, Arc<BTreeSet<Uuid>>> = BTreeMap::new();
         for (id, member) in &self.members {
             let subscription = (member.subscribed_topic_names.as_slice(), pattern_of(member));
             let topics = known.entry(subscription).or_insert_with(|| {
