@@ -1,6 +1,8 @@
 //! What large groups cost. Run with `cargo test --release --lib coordinator::tests::consumers::size -- --ignored
 //! --nocapture`.
 
+#![expect(clippy::disallowed_methods, reason = "it measures what the code costs on this machine")]
+
 use std::time::Instant;
 
 use super::*;
@@ -25,12 +27,12 @@ fn a_thousand_members_and_ten_thousand_partitions() {
     let mut beats = 0;
     while bench.group_state() != ConsumerState::Stable {
         rounds += 1;
-        for n in 0..1000 {
-            let answer = bench.owning(&format!("member-{n:04}"), epochs[n], &has[n]);
+        for (n, (epoch, has)) in epochs.iter_mut().zip(&mut has).enumerate() {
+            let answer = bench.owning(&format!("member-{n:04}"), *epoch, has);
             assert_eq!(answer.error_code, ErrorCode::NONE);
-            epochs[n] = answer.member_epoch;
+            *epoch = answer.member_epoch;
             if let Some(told) = told(&answer) {
-                has[n] = told.into_iter().flat_map(|(_, partitions)| partitions).collect();
+                *has = told.into_iter().flat_map(|(_, partitions)| partitions).collect();
             }
             beats += 1;
         }
@@ -38,8 +40,8 @@ fn a_thousand_members_and_ten_thousand_partitions() {
     }
     println!("they converge: {:?}, {rounds} rounds, {beats} heartbeats", begin.elapsed());
     let begin = Instant::now();
-    for n in 0..1000 {
-        bench.heartbeat(beat(&format!("member-{n:04}"), epochs[n]));
+    for (n, epoch) in epochs.iter().enumerate() {
+        bench.heartbeat(beat(&format!("member-{n:04}"), *epoch));
     }
     println!("a quiet round of 1,000 heartbeats: {:?}", begin.elapsed());
     let begin = Instant::now();
