@@ -12,6 +12,7 @@
 
 #[path = "../support/mod.rs"]
 mod broker;
+mod groups;
 mod idempotent;
 mod kcat;
 mod listeners;
