@@ -1,5 +1,5 @@
-//! Kafka's tools against Ottla and stock Kafka: the same script (script.txt), and the same outputs but for what
-//! differences.txt names.
+//! Kafka's tools against Ottla and stock Kafka: the same scripts (script.txt, groups.txt), and the same outputs but for
+//! what differences.txt names.
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -9,13 +9,12 @@ use crate::broker::{Broker, Folder, free_address};
 use crate::driver::{self, Driver, Ran};
 use crate::stock::Stock;
 
-const SCRIPT: &str = include_str!("script.txt");
 const DIFFERENCES: &str = include_str!("differences.txt");
 /// What both brokers are told beside what tells them apart.
 const PROPERTIES: &str = include_str!("../../benches/stock-kafka/server.properties");
 
 /// The classes behind the names of Kafka's scripts.
-const TOOLS: [(&str, &str); 16] = [
+const TOOLS: [(&str, &str); 18] = [
     ("topics", "org.apache.kafka.tools.TopicCommand"),
     ("configs", "kafka.admin.ConfigCommand"),
     ("console-producer", "org.apache.kafka.tools.ConsoleProducer"),
@@ -32,6 +31,8 @@ const TOOLS: [(&str, &str); 16] = [
     ("reassign-partitions", "org.apache.kafka.tools.reassign.ReassignPartitionsCommand"),
     ("producer-perf-test", "org.apache.kafka.tools.ProducerPerformance"),
     ("verifiable-producer", "org.apache.kafka.tools.VerifiableProducer"),
+    ("consumer-groups", "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand"),
+    ("groups", "org.apache.kafka.tools.GroupsCommand"),
 ];
 
 /// A tool and what it is given.
@@ -43,8 +44,8 @@ struct Step {
 
 /// The steps for a broker at an address; files go into a folder. A line is `TOOL ARGUMENT...`, `TOOL ... << INPUT` with
 /// the input's newlines as \n, or `file NAME CONTENT`. BROKER and FILES stand for the address and the folder.
-fn steps(address: &str, files: &Folder) -> Vec<Step> {
-    let lines = SCRIPT.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
+fn steps(script: &'static str, address: &str, files: &Folder) -> Vec<Step> {
+    let lines = script.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
     let mut steps = Vec::new();
     for line in lines {
         let (command, input) = line.split_once(" << ").unwrap_or((line, ""));
@@ -67,6 +68,7 @@ fn steps(address: &str, files: &Folder) -> Vec<Step> {
 /// Runs the whole script; gives each line and what came of it. `is_wanted` says whether that will do: stock Kafka answers
 /// before each of its parts knows of a change, so what only looks, or was refused, is tried again a few times.
 fn run(
+    script: &'static str,
     address: &str,
     data: &Path,
     is_wanted: impl Fn(usize, &str, &str) -> bool,
@@ -80,7 +82,7 @@ fn run(
         (files.0.to_str().unwrap(), "FILES"),
     ];
     let mut outputs = Vec::new();
-    for Step { line, words, input } in steps(address, &files) {
+    for Step { line, words, input } in steps(script, address, &files) {
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         let mut text = String::new();
         for _ in 0..20 {
@@ -176,16 +178,28 @@ fn accepted() -> impl Iterator<Item = (&'static str, &'static str, &'static str)
 
 #[test]
 fn tools_find_the_same() {
+    find_the_same(include_str!("script.txt"), &[]);
+}
+
+#[test]
+fn groups_are_the_same() {
+    find_the_same(include_str!("groups.txt"), &["group.initial.rebalance.delay.ms=0"]);
+}
+
+/// Runs a script against both brokers with these settings.
+fn find_the_same(script: &'static str, settings: &[&str]) {
     let (folder, address) = (Folder::new(), free_address());
     let config = folder.0.join("server.properties");
-    std::fs::write(&config, format!("{PROPERTIES}\nadvertised.listeners=PLAINTEXT://{address}\n")).unwrap();
+    let set = settings.join("\n");
+    let properties = format!("{PROPERTIES}\nadvertised.listeners=PLAINTEXT://{address}\n{set}\n");
+    std::fs::write(&config, properties).unwrap();
     let arguments = ["--config", &config.to_string_lossy(), "--listen", &address].map(str::to_owned);
     let mut broker = Broker::with(folder, address.clone(), arguments.to_vec());
     broker.begin();
-    let stock = Stock::start(&[]);
+    let stock = Stock::start(settings);
     broker.wait();
-    let ours = run(&broker.address, &broker.data(), |_, _, _| true);
-    let theirs = run(&stock.address, &stock.data(), |at, step, theirs| {
+    let ours = run(script, &broker.address, &broker.data(), |_, _, _| true);
+    let theirs = run(script, &stock.address, &stock.data(), |at, step, theirs| {
         let mut used = BTreeSet::new();
         without_accepted(step, theirs, &mut used) == without_accepted(step, &ours[at].1, &mut used)
     });
@@ -209,7 +223,9 @@ fn tools_find_the_same() {
     assert!(wrong.is_empty(), "Stock Kafka's tools see stock Kafka (-) and Ottla (+):\n{wrong}");
     // What is being built makes the last part of the list shorter.
     let needed = DIFFERENCES.split("# Not built yet").next().unwrap();
-    let unused: Vec<_> =
-        accepted().filter(|(.., whole)| needed.contains(whole) && !used.contains(whole)).collect();
+    let is_of_script = |step: &str| script.lines().any(|line| line.starts_with(step));
+    let unused: Vec<_> = accepted()
+        .filter(|(step, _, whole)| is_of_script(step) && needed.contains(whole) && !used.contains(whole))
+        .collect();
     assert!(unused.is_empty(), "these differences are gone: {unused:?}");
 }
