@@ -5,6 +5,7 @@ mod consumers;
 mod durable;
 mod groups;
 mod members;
+mod mixed;
 mod model;
 mod offsets;
 mod runtime;

@@ -280,7 +280,6 @@ impl Group {
     pub(super) fn undone(&mut self, has_pending: bool, error: ErrorCode, turn: &mut Turn<'_>) {
         let gone = self.is_gone() && !has_pending || self.consumer.is_some();
         self.soft = consumer::Soft::default();
-        self.begin_consumer(turn);
         match &mut self.classic {
             Some(classic) if gone => {
                 classic.answer_waiting(super::runtime::error_of_log(error), turn.effects);
@@ -290,6 +289,8 @@ impl Group {
             Some(classic) => classic.undone(self.stored.as_deref(), error, turn),
             None => self.begin(turn),
         }
+        // Last: the deadlines of a classic group that is no more went by the same names.
+        self.begin_consumer(turn);
     }
 
     /// The sessions of the members that have none begin.

@@ -62,7 +62,7 @@ impl Bench {
         }
     }
 
-    fn described(&mut self) -> ConsumerGroupDescribeDescribedGroup {
+    pub fn described(&mut self) -> ConsumerGroupDescribeDescribedGroup {
         let token = self.ask(1, Request::ConsumerDescribe(vec!["g".into()]));
         response!(self.reply(token), ConsumerDescribe).remove(0)
     }

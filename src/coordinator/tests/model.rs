@@ -26,7 +26,7 @@ const SESSION_MS: i32 = 6000;
 const REBALANCE_MS: i32 = 8000;
 
 /// A small generator: the same numbers for the same seed, everywhere.
-struct Chance(u64);
+pub struct Chance(pub u64);
 
 impl Chance {
     fn next(&mut self) -> u64 {
@@ -37,11 +37,11 @@ impl Chance {
         z ^ (z >> 31)
     }
 
-    fn below(&mut self, n: usize) -> usize {
+    pub fn below(&mut self, n: usize) -> usize {
         (self.next() % n as u64) as usize
     }
 
-    fn one_in(&mut self, n: usize) -> bool {
+    pub fn one_in(&mut self, n: usize) -> bool {
         self.below(n) == 0
     }
 }
@@ -370,7 +370,7 @@ impl World {
 
 /// What compaction may leave of a log: before the first open transaction, the last record of each key that was not
 /// aborted, and the ends of transactions.
-fn compacted(log: &[(Form, Record)]) -> Vec<(Form, Record)> {
+pub fn compacted(log: &[(Form, Record)]) -> Vec<(Form, Record)> {
     let outcome = |at: usize, id: i64| {
         log[at..].iter().find_map(|(form, record)| match (form, record) {
             (Form::Marker(producer), Record::EndTransaction { commit, .. }) if producer.id == id => {

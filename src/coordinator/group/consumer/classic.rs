@@ -11,7 +11,7 @@ use super::Refusal;
 use super::advance::Visit;
 use super::draft::Draft;
 use super::heartbeat::{check_instance, unknown_instance};
-use super::migrate::{as_classic_member, read_subscription, write_assignment};
+use super::migrate::{as_classic_member, owned, read_subscription, write_assignment};
 use super::reconcile::{UNRELEASED, UNREVOKED};
 use crate::coordinator::assign::Assignment;
 use crate::coordinator::group::join::Joining;
@@ -250,7 +250,7 @@ impl Draft<'_> {
                 self.step(&visit, false, view)?;
             }
             let classic = self.downgraded(&[], view, turn.now.wall);
-            downgraded = classic.map(|classic| (classic, subscribed.is_new));
+            downgraded = classic.map(|classic| (classic, subscribed.is_new || !self.is_settled()));
         }
         if downgraded.is_none() {
             self.advance(&visit, subscribed.is_new, view, turn)?;
@@ -264,16 +264,6 @@ impl Draft<'_> {
             id,
         })
     }
-}
-
-fn owned(subscription: &ConsumerProtocolSubscription, view: &View) -> Assignment {
-    let mut owned = Assignment::new();
-    for topic in subscription.owned_partitions.iter().filter(|topic| !topic.partitions.is_empty()) {
-        if let Some(known) = view.topics.named(&topic.topic) {
-            owned.entry(known.id).or_default().extend(&topic.partitions);
-        }
-    }
-    owned
 }
 
 impl Turn<'_> {

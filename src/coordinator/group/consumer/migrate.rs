@@ -131,14 +131,17 @@ fn upgraded(classic: &Classic, view: &View) -> Result<Vec<ConsumerRecord>, &'sta
     let mut draft = Draft::new(&mut group);
     let protocol = classic.protocol().unwrap_or_default();
     draft.put(ConsumerRecord::Epoch(Some(ConsumerGroupMetadataValue { epoch, ..Default::default() })));
-    for member in classic.members() {
+    let is_told = |member: &&Member| !member.assignment.is_empty();
+    let first = classic.members().filter(is_told);
+    for member in first.chain(classic.members().filter(|member| !is_told(member))) {
         let metadata = match member.protocols.iter().find(|known| known.name == protocol) {
             Some(protocol) => protocol.metadata.clone(),
             None => member.protocols.first().map(|protocol| protocol.metadata.clone()).unwrap_or_default(),
         };
         let subscription = read_subscription(metadata).ok_or(MALFORMED)?;
+        // While members join again, what they have is known from what they said when they joined.
         let mut assigned = match member.assignment.is_empty() {
-            true => Assignment::new(),
+            true => owned(&subscription, view),
             false => read_assignment(member.assignment.clone(), view)?,
         };
         // Assignors of clients may give one partition to two members.
@@ -203,7 +206,14 @@ impl Consumer {
             && members <= settings.max_size
     }
 
-    /// The classic group with the same members, but for these; each has its target as its assignment.
+    /// Whether all members are at a target that nothing has changed since.
+    pub(super) fn is_settled(&self) -> bool {
+        let epoch = self.epoch();
+        epoch == self.target_epoch() && self.members.keys().all(|id| self.current(id).is_at(epoch))
+    }
+
+    /// The classic group with the same members, but for these; the assignment of each is what it may have, so that
+    /// nobody else gets it before the next generation.
     pub(super) fn downgraded(&self, without: &[&str], view: &View, wall: i64) -> Option<Classic> {
         let ids = self.members.iter().filter(|(id, _)| !without.contains(&id.as_str()));
         let members = ids.filter_map(|(id, member)| {
@@ -226,7 +236,13 @@ impl Consumer {
                 syncing: None,
             })
         });
-        let assignment = |id: &str, metadata: Bytes| write_assignment(&self.target(id), metadata, view);
+        let assignment = |id: &str, metadata: Bytes| {
+            let Current { mut assigned, revoking, .. } = self.current(id);
+            for (topic, partitions) in revoking {
+                assigned.entry(topic).or_default().extend(partitions);
+            }
+            write_assignment(&assigned, metadata, view)
+        };
         Classic::of_members(members.collect(), self.epoch(), assignment, wall)
     }
 }
@@ -238,6 +254,17 @@ pub(super) fn read_subscription(metadata: Bytes) -> Option<ConsumerProtocolSubsc
     // Newer versions begin like the newest that is known.
     let version = version.min(*ConsumerProtocolSubscription::versions().end());
     ConsumerProtocolSubscription::decode(&mut r, version).ok()
+}
+
+/// What a member of the classic protocol says it has.
+pub(super) fn owned(subscription: &ConsumerProtocolSubscription, view: &View) -> Assignment {
+    let mut owned = Assignment::new();
+    for topic in subscription.owned_partitions.iter().filter(|topic| !topic.partitions.is_empty()) {
+        if let Some(known) = view.topics.named(&topic.topic) {
+            owned.entry(known.id).or_default().extend(&topic.partitions);
+        }
+    }
+    owned
 }
 
 fn read_assignment(bytes: Bytes, view: &View) -> Result<Assignment, &'static str> {
