@@ -15,7 +15,8 @@ struct Line {
 
 pub struct Accepted {
     lines: Vec<Line>,
-    met: RefCell<BTreeMap<usize, u64>>,
+    /// How often each line was met, and by what.
+    met: RefCell<BTreeMap<usize, BTreeMap<String, u64>>>,
 }
 
 impl Accepted {
@@ -37,7 +38,8 @@ impl Accepted {
         let line = |d: &crate::value::Difference| {
             self.lines.iter().position(|line| {
                 let said = [found.asked.api.name(), d.path.as_str(), d.ours.as_str(), d.stock.as_str()];
-                let why = line.parts[4] == "*" || found.asked.why.contains(&line.parts[4]);
+                let asked = line.parts[4].split('/').map(str::trim);
+                let why = line.parts[4] == "*" || asked.into_iter().any(|why| found.asked.why.contains(&why));
                 why && line.parts.iter().zip(said).all(|(wanted, said)| fits(wanted, said))
             })
         };
@@ -48,17 +50,35 @@ impl Accepted {
         let stumbled = all.iter().find(|d| d.stock == "UNKNOWN_SERVER_ERROR").map(|d| d.path.as_str());
         let part = stumbled.and_then(|path| path.strip_suffix("error_code")).unwrap_or("nowhere");
         let told = all.iter().filter(|d| d.path.ends_with("error_code") || !d.path.starts_with(part));
-        let lines: Option<Vec<usize>> = told.map(|d| line(d)).collect();
+        let lines: Option<Vec<(usize, String)>> = told
+            .map(|d| {
+                Some((
+                    line(d)?,
+                    format!("{} {} {} {}", found.asked.api, d.path, short(&d.ours), short(&d.stock)),
+                ))
+            })
+            .collect();
         let Some(lines) = lines else { return false };
-        lines.into_iter().for_each(|line| *self.met.borrow_mut().entry(line).or_default() += 1);
+        let mut met = self.met.borrow_mut();
+        for (line, what) in lines {
+            *met.entry(line).or_default().entry(what).or_default() += 1;
+        }
         true
     }
 
     pub fn tell(&self) {
         for (at, line) in self.lines.iter().enumerate() {
-            println!("{:>6} times: {}", self.met.borrow().get(&at).unwrap_or(&0), line.parts.join(" | "));
+            let met = self.met.borrow().get(&at).cloned().unwrap_or_default();
+            println!("{:>6} times: {}", met.values().sum::<u64>(), line.parts.join(" | "));
+            if std::env::var("OTTLA_DETAILS").is_ok() {
+                met.iter().for_each(|(what, times)| println!("        {times:>6}: {what}"));
+            }
         }
     }
+}
+
+fn short(text: &str) -> String {
+    text.chars().take(60).collect()
 }
 
 /// One of several texts, separated by slashes; with a star at its end, the beginning of one.

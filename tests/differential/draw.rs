@@ -28,6 +28,8 @@ const APIS: &[(ApiKey, u64)] = &[
     (ApiKey::DeleteAcls, 1),
     (ApiKey::DescribeConfigs, 5),
     (ApiKey::AlterConfigs, 2),
+    (ApiKey::AlterReplicaLogDirs, 3),
+    (ApiKey::DescribeLogDirs, 3),
     (ApiKey::CreatePartitions, 2),
     (ApiKey::CreateDelegationToken, 1),
     (ApiKey::RenewDelegationToken, 1),
@@ -117,6 +119,8 @@ impl Draw<'_> {
         let count = (versions.end() - versions.start() + 1) as u64;
         let version =
             if unknown { *versions.end() } else { versions.start() + self.chance.below(count) as i16 };
+        let old = (api == ApiKey::Produce && self.chance.one_in(40)).then(|| self.chance.below(3) as i16);
+        let version = if old.is_some() { *versions.start() } else { version };
         let form = Form { version, flexible: api.is_flexible(version) };
         let body = self.structure(entry(Role::Request(api)).fields, form);
         let harm = match self.chance.below(80) {
@@ -124,7 +128,11 @@ impl Draw<'_> {
             1 => Harm::Longer(1 + self.chance.below(9) as usize),
             _ => Harm::None,
         };
-        Asked { api, version: version + i16::from(unknown), body, harm, why: self.why.clone() }
+        if old.is_some() {
+            self.why.push("old version");
+        }
+        let version = old.unwrap_or(version + i16::from(unknown));
+        Asked { api, version, body, harm, why: self.why.clone() }
     }
 
     fn pick<T: Copy>(&mut self, of: &[T]) -> T {
@@ -183,6 +191,7 @@ impl Draw<'_> {
 
     fn value(&mut self, name: &'static str, kind: &Kind, form: Form) -> Value {
         match kind {
+            Kind::String if name == "path" && !self.chance.one_in(4) => Value::OwnDir,
             Kind::Bool => Value::Bool(match (self.api, name) {
                 (ApiKey::UpdateFeatures, "validate_only") | (_, "allow_replication_factor_change") => true,
                 (_, "validate_only") => self.chance.one_in(4),
@@ -250,6 +259,7 @@ impl Draw<'_> {
                 self.pick(&["a", "1.0", "", "-a", "a b"]).to_owned()
             }
             "feature" => self.pick(&["metadata.version", "no.such"]).to_owned(),
+            "path" => self.pick(&["/no/such", "relative", ""]).to_owned(),
             "key" | "coordinator_keys" => self.pick(&["g", "h", ""]).to_owned(),
             "entity_type" => self.pick(&["user", "client-id", "ip", "none", ""]).to_owned(),
             "states_filter" => self.pick(&["Stable", "Empty", "none"]).to_owned(),

@@ -43,6 +43,11 @@ pub enum Harm {
 }
 
 impl Asked {
+    /// Whether it is a Produce of the time before batches.
+    fn is_old(&self) -> bool {
+        self.api == ApiKey::Produce && self.version < *self.api.versions().start()
+    }
+
     /// The version in which the body is written.
     fn form(&self) -> Form {
         let range = self.api.versions();
@@ -78,6 +83,11 @@ impl Link {
         let mut w = Writer::new();
         write(entry(Role::Request(asked.api)).fields, &asked.body, form, &self.own, &mut w);
         let mut body = w.into_bytes().to_vec();
+        if asked.is_old() {
+            // The transactional id came later.
+            let id = asked.body.text("transactional_id").map_or(0, str::len);
+            body.drain(..2 + id);
+        }
         match asked.harm {
             Harm::None => {}
             Harm::Cut(bytes) => body.truncate(body.len().saturating_sub(bytes)),
@@ -110,6 +120,9 @@ impl Link {
         };
         if asked.is_silent() {
             return Value::Text("silence".to_owned());
+        }
+        if asked.is_old() {
+            return old_answer(frame, asked.version).unwrap();
         }
         let known = asked.api.versions().contains(&asked.version) || asked.api != ApiKey::ApiVersions;
         let form = if known { asked.form() } else { Form { version: 0, flexible: false } };
@@ -151,6 +164,13 @@ impl Link {
         self.plain(asked.api, "", answer, topics)
     }
 
+    /// Remembers which log directory the broker has.
+    pub fn learn_dir(&mut self, asked: &Asked) {
+        self.send(asked);
+        let answer = self.receive(asked);
+        self.own.log_dir = answer.list("results")[0].text("log_dir").unwrap().to_owned();
+    }
+
     /// Remembers the ids of topics.
     fn learn(&mut self, answer: &Value) {
         for topic in answer.list("topics") {
@@ -168,6 +188,14 @@ impl Link {
             _ if ["host", "port", "cluster_id", "throttle_time_ms", "documentation"].contains(&name) => {
                 Value::Null
             }
+            Value::Text(path) if name == "log_dir" && path == self.own.log_dir => Value::OwnDir,
+            Value::Int(bytes) if name == "total_bytes" || name == "usable_bytes" => {
+                Value::Int(bytes.signum())
+            }
+            // Batches that are compressed anew need not have the same size.
+            Value::Int(bytes) if name == "partition_size" => Value::Int(bytes.signum()),
+            // The end of the metadata log.
+            Value::Int(epoch) if name == "finalized_features_epoch" => Value::Int(epoch.signum()),
             Value::Int(session) if name == "session_id" => Value::Int(i64::from(session != 0)),
             Value::Int(id) if name == "producer_id" && api == ApiKey::InitProducerId => Value::Int(id.min(0)),
             Value::Int(time) if name.contains("time") && (time - now()).abs() < NEAR => {
@@ -196,6 +224,25 @@ impl Link {
             value => value,
         }
     }
+}
+
+/// What is answered to a Produce of the time before batches: topics with partitions and their errors.
+fn old_answer(frame: Bytes, version: i16) -> Result<Value, ottla::wire::codec::DecodeError> {
+    let mut r = Reader::new(frame);
+    r.skip(4)?;
+    let mut topics = Vec::new();
+    for _ in 0..r.elements(false, 1)?.unwrap_or(0) {
+        let (name, mut parts) = (Value::Text(r.string(false)?), Vec::new());
+        for _ in 0..r.elements(false, 1)?.unwrap_or(0) {
+            let index = ("index", Value::Int(r.i32()?.into()));
+            parts.push(Value::Struct(vec![index, ("error_code", Value::Error(r.i16()?))]));
+            r.skip(if version < 2 { 8 } else { 16 })?;
+        }
+        topics.push(Value::Struct(vec![("name", name), ("partition_responses", Value::List(parts))]));
+    }
+    r.skip(if version < 1 { 0 } else { 4 })?;
+    r.finish()?;
+    Ok(Value::Struct(vec![("responses", Value::List(topics))]))
 }
 
 /// Stock Kafka may tell of the partitions of a topic in two places.

@@ -4,6 +4,7 @@
 //! that Ottla tells of; at its end all that the brokers keep of the topics is compared. `OTTLA_SEED` and
 //! `OTTLA_SEQUENCES` say which ones: `OTTLA_SEED=5 OTTLA_SEQUENCES=17..18` runs one again. Where an answer differs on
 //! purpose, `accepted.txt` says so, and why; what follows such an answer in its sequence is not compared.
+//! With OTTLA_DETAILS it is told what each of its lines was met by.
 //! OTTLA_TEST_BOOTSTRAP and OTTLA_TEST_STOCK name brokers that run already.
 
 #![expect(

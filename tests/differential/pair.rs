@@ -24,7 +24,7 @@ const SETTINGS: [&str; 6] = [
     "transaction.state.log.num.partitions=1",
 ];
 /// How long stock Kafka may take to learn of a change.
-const LEARNS: Duration = Duration::from_secs(10);
+const LEARNS: Duration = Duration::from_secs(60);
 
 /// Ottla and stock Kafka, side by side.
 pub struct Pair {
@@ -97,7 +97,12 @@ impl Pair {
             ("validate_only", Value::Bool(false)),
         ];
         pair.ask(&request(ApiKey::IncrementalAlterConfigs, 1, fields), &[]);
+        let dirs = request(ApiKey::DescribeLogDirs, 4, vec![("topics", Value::Null)]);
+        for link in [&mut pair.ours, &mut pair.stock] {
+            link.learn_dir(&dirs);
+        }
         pair.wait_for_producer_ids();
+        pair.wait_for_coordinators();
         pair
     }
 
@@ -110,6 +115,15 @@ impl Pair {
             ("producer_epoch", Value::Int(-1)),
         ];
         let asked = request(ApiKey::InitProducerId, 4, fields);
+        while self.ask(&asked, &[]).1.get("error_code") != Some(&Value::Error(0)) {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Stock Kafka makes the topic of groups' offsets when it is first asked who coordinates one.
+    fn wait_for_coordinators(&mut self) {
+        let fields = vec![("key", Value::Text("g".into())), ("key_type", Value::Int(0))];
+        let asked = request(ApiKey::FindCoordinator, 2, fields);
         while self.ask(&asked, &[]).1.get("error_code") != Some(&Value::Error(0)) {
             std::thread::sleep(Duration::from_millis(20));
         }

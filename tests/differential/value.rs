@@ -22,6 +22,8 @@ pub enum Value {
     IdOf(String),
     /// The fetch session that this broker has given.
     Session,
+    /// The log directory that this broker has.
+    OwnDir,
     Text(String),
     Bytes(Bytes),
     List(Vec<Value>),
@@ -39,6 +41,7 @@ impl fmt::Debug for Value {
             Value::Id(v) => write!(f, "{v}"),
             Value::IdOf(name) => write!(f, "id of {name}"),
             Value::Session => f.write_str("its session"),
+            Value::OwnDir => f.write_str("its log directory"),
             Value::Text(v) => write!(f, "{v:?}"),
             Value::Bytes(v) if v.len() > 300 => write!(f, "{} bytes", v.len()),
             Value::Bytes(v) => v.iter().try_for_each(|b| write!(f, "{b:02x}")),
@@ -88,6 +91,7 @@ impl Value {
 pub struct Own {
     pub ids: BTreeMap<String, Uuid>,
     pub session: i64,
+    pub log_dir: String,
 }
 
 /// Which version of a message.
@@ -141,6 +145,7 @@ fn write_value(kind: &Kind, value: &Value, form: Form, own: &Own, w: &mut Writer
         (Kind::F64, Value::Float(v)) => w.put_f64(*v),
         (Kind::Uuid, Value::Id(v)) => w.put_uuid(*v),
         (Kind::Uuid, Value::IdOf(name)) => w.put_uuid(own.ids.get(name).copied().unwrap_or(nobody(name))),
+        (Kind::String, Value::OwnDir) => w.put_nullable_string(Some(&own.log_dir), form.flexible).unwrap(),
         (Kind::String, Value::Text(v)) => w.put_nullable_string(Some(v), form.flexible).unwrap(),
         (Kind::String, Value::Null) => w.put_nullable_string(None, form.flexible).unwrap(),
         (Kind::Bytes | Kind::Records, Value::Bytes(v)) => {
@@ -237,6 +242,20 @@ pub fn compare(path: &str, ours: &Value, stock: &Value, found: &mut Vec<Differen
         }
         (Value::List(a), Value::List(b)) if a.len() == b.len() => {
             a.iter().zip(b).for_each(|(a, b)| compare(path, a, b, found));
+        }
+        // Lists of what there is are compared element by element.
+        (Value::List(a), Value::List(b))
+            if [".api_keys", ".supported_features", ".finalized_features"].contains(&path) =>
+        {
+            let same =
+                |a: &Value, b: &Value| (a.get("api_key"), a.get("name")) == (b.get("api_key"), b.get("name"));
+            for ours in a {
+                let stock = b.iter().find(|stock| same(ours, stock));
+                compare(path, ours, stock.unwrap_or(&Value::Null), found);
+            }
+            for stock in b.iter().filter(|stock| !a.iter().any(|ours| same(ours, stock))) {
+                compare(path, &Value::Null, stock, found);
+            }
         }
         _ if ours == stock => {}
         _ => found.push(Difference {

@@ -118,7 +118,8 @@ pub async fn alter(mut asked: Asked) -> Result<Reply, Ended> {
     {
         let (image, dirs) = (core.image(), core.log_dirs());
         for ((topic, partition), path) in &wanted {
-            let goes = directory(&dirs, path).and_then(|directory| {
+            let goes = check_name(topic, *partition).and_then(|()| directory(&dirs, path));
+            let goes = goes.and_then(|directory| {
                 let place = place_named(&core, &image, topic, *partition)?;
                 Ok((place, (place.id, directory)))
             });
@@ -143,6 +144,15 @@ pub async fn alter(mut asked: Asked) -> Result<Reply, Ended> {
         }
     }
     asked.reply(&AlterReplicaLogDirsResponse { results, ..Default::default() })
+}
+
+/// Kafka puts forty more characters behind the name of the folder that a replica is copied into, and refuses what gets
+/// too long by that before it looks at anything else.
+fn check_name(topic: &str, partition: i32) -> Result<(), ErrorCode> {
+    match topic.len() + 1 + partition.to_string().len() + 40 {
+        0..=255 => Ok(()),
+        _ => Err(ErrorCode::INVALID_TOPIC_EXCEPTION),
+    }
 }
 
 fn directory(dirs: &[NamedDir], path: &str) -> Result<Uuid, ErrorCode> {
