@@ -232,7 +232,11 @@ impl Partition {
             let message = "a batch of a transaction has a producer".to_string();
             return Err(Reject::new(ErrorCode::INVALID_RECORD, message));
         }
-        let header = view.header();
+        let claimed = view.header();
+        let is_brokers = self.rules.log_append_time || view.is_log_append_time();
+        // Indexes, retention and searches go by it, so it is not the producer's word that counts.
+        let latest = if is_brokers { None } else { view.latest_timestamp() };
+        let header = BatchHeader { max_timestamp: latest.unwrap_or(claimed.max_timestamp), ..claimed };
         if !self.rules.log_append_time {
             self.check_timestamps(&header, now_ms)?;
         } else if view.is_log_append_time() {
@@ -262,7 +266,13 @@ impl Partition {
                     marker,
                 }
             }
-            false => Admitted { header, front: front::front(batch), log_append_time: -1, now_ms, marker },
+            false => {
+                let front = match header.max_timestamp == claimed.max_timestamp {
+                    true => front::front(batch),
+                    false => front::with_max_timestamp(batch, header.max_timestamp),
+                };
+                Admitted { header, front, log_append_time: -1, now_ms, marker }
+            }
             true => Admitted {
                 header: BatchHeader { max_timestamp: now_ms, ..header },
                 front: front::with_log_append_time(batch, now_ms),

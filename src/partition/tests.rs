@@ -3,6 +3,7 @@ use crate::log::index::SegmentIndex;
 use crate::log::snapshot::{ProducerBatch, Snapshot, SnapshotEntry, SnapshotWriter};
 use crate::log::tail::Tail;
 use crate::log::{LogConfig, Segment};
+use crate::wire::batch::BatchBuilder;
 
 /// A log of offsets 0 to 49, in which a producer has left transactions open that began at these.
 fn with_open(first_offsets: &[i64]) -> Partition {
@@ -40,4 +41,23 @@ fn readers_of_committed_records_stop_where_a_transaction_was_left_open() {
     assert!(matches!(partition.read_plan(51, true, 100), ReadPlan::OutOfRange));
     partition.log.start_at(40);
     assert_eq!(partition.last_stable_offset(), 40, "never before the log's start");
+}
+
+#[test]
+fn the_latest_timestamp_is_what_the_records_say() {
+    let mut builder = BatchBuilder::new();
+    for timestamp in [1_000, 1_007, 1_003] {
+        builder.append(timestamp, None, Some(b"v"), &[]);
+    }
+    let honest = builder.build().unwrap();
+    let partition = with_open(&[-1]);
+    for claimed in [1_007, 1_006, 0, -1, 2_000, i64::MAX, i64::MIN] {
+        let batch = [&front::with_max_timestamp(&honest, claimed)[..], &honest[HEADER..]].concat();
+        assert_eq!(Batch::first(&batch).unwrap().max_timestamp(), claimed);
+        let Ok(Admission::Append(admitted)) = partition.admit(&batch, 1_010) else { panic!("{claimed}") };
+        assert_eq!(admitted.header.max_timestamp, 1_007, "{claimed}");
+        let stored = [&admitted.front[..], &batch[HEADER..]].concat();
+        Batch::first(&stored).unwrap().check().unwrap();
+        assert_eq!(stored, &honest[..], "{claimed}");
+    }
 }

@@ -142,7 +142,8 @@ fn spoil(chance: &mut Chance, header: &mut BatchHeader, wrong: u64, why: &mut Ve
             header.last_offset_delta = header.count - 1;
         }
         10 => {
-            why.push("records");
+            let is_compressed = header.attributes & attributes::COMPRESSION != 0;
+            why.push(if is_compressed { "records" } else { "max timestamp" });
             let most = header.max_timestamp;
             header.max_timestamp = pick(
                 chance,

@@ -40,9 +40,7 @@ pub fn with_log_append_time(batch: &[u8], now: i64) -> Front {
     let set = Batch { bytes: &front }.attributes() | attributes::LOG_APPEND_TIME;
     front[ATTRIBUTES..ATTRIBUTES + 2].copy_from_slice(&set.to_be_bytes());
     front[MAX_TIMESTAMP..MAX_TIMESTAMP + 8].copy_from_slice(&now.to_be_bytes());
-    let crc = crc32c::crc32c_append(crc32c::crc32c(&front[ATTRIBUTES..]), &batch[HEADER..]);
-    front[CRC..CRC + 4].copy_from_slice(&crc.to_be_bytes());
-    front
+    sealed(front, batch)
 }
 
 /// The front of a batch whose records keep their own times, whatever its producer says of them.
@@ -50,6 +48,18 @@ pub fn with_create_time(batch: &[u8]) -> Front {
     let mut front = front(batch);
     let set = Batch { bytes: &front }.attributes() & !attributes::LOG_APPEND_TIME;
     front[ATTRIBUTES..ATTRIBUTES + 2].copy_from_slice(&set.to_be_bytes());
+    sealed(front, batch)
+}
+
+/// The front of a batch whose latest record is of another time than its producer says.
+pub fn with_max_timestamp(batch: &[u8], latest: i64) -> Front {
+    let mut front = front(batch);
+    front[MAX_TIMESTAMP..MAX_TIMESTAMP + 8].copy_from_slice(&latest.to_be_bytes());
+    sealed(front, batch)
+}
+
+/// With the checksum that goes with it and the records.
+fn sealed(mut front: Front, batch: &[u8]) -> Front {
     let crc = crc32c::crc32c_append(crc32c::crc32c(&front[ATTRIBUTES..]), &batch[HEADER..]);
     front[CRC..CRC + 4].copy_from_slice(&crc.to_be_bytes());
     front

@@ -369,6 +369,14 @@ impl<'a> Batch<'a> {
         Ok(())
     }
 
+    /// The latest timestamp of its records, as they say themselves; none where they are compressed or damaged.
+    pub fn latest_timestamp(&self) -> Option<i64> {
+        match self.compression() {
+            Ok(Compression::None) => record::latest_timestamp(*self),
+            _ => None,
+        }
+    }
+
     /// Decompresses the records, which may take at most `limit` bytes then. Uncompressed ones are not copied.
     pub fn open(&self, limit: usize) -> Result<RecordSet<'a>, BatchError> {
         RecordSet::open(*self, limit)

@@ -108,6 +108,18 @@ impl<'a> RecordIter<'a> {
     }
 }
 
+/// See [`Batch::latest_timestamp`].
+pub(super) fn latest_timestamp(batch: Batch<'_>) -> Option<i64> {
+    let (mut rest, mut latest) = (Cursor(batch.payload()), -1);
+    for _ in 0..batch.count() {
+        let len = rest.varint().ok()?;
+        let mut body = Cursor(rest.take(len).ok()?);
+        body.take(1).ok()?;
+        latest = latest.max(batch.base_timestamp().wrapping_add(body.varlong().ok()?));
+    }
+    Some(latest)
+}
+
 /// The headers of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Headers<'a> {
