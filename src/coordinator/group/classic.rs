@@ -267,6 +267,11 @@ impl Classic {
         self.pending_syncs.is_empty()
     }
 
+    /// Whether a member has asked for its assignment of this generation.
+    pub(super) fn knows_assignment(&self, member: &Member) -> bool {
+        !member.assignment.is_empty() && !self.pending_syncs.contains(&member.id)
+    }
+
     pub(super) fn has_synced(&mut self, id: &str) {
         self.pending_syncs.remove(id);
     }

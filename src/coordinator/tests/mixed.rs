@@ -69,6 +69,8 @@ struct Client {
     /// The topics when it, as the leader, assigned.
     assigned_at: i64,
     has: Has,
+    /// What it had when it was answered last, or since.
+    had: Has,
     /// What it is to have, and has not followed yet.
     given: Option<Has>,
     /// It is to tell all there is.
@@ -158,6 +160,7 @@ impl World {
             phase: Phase::Out,
             assigned_at: 0,
             has: Has::new(),
+            had: Has::new(),
             given: None,
             tell_all: true,
             asked: None,

@@ -131,7 +131,7 @@ fn upgraded(classic: &Classic, view: &View) -> Result<Vec<ConsumerRecord>, &'sta
     let mut draft = Draft::new(&mut group);
     let protocol = classic.protocol().unwrap_or_default();
     draft.put(ConsumerRecord::Epoch(Some(ConsumerGroupMetadataValue { epoch, ..Default::default() })));
-    let is_told = |member: &&Member| !member.assignment.is_empty();
+    let is_told = |member: &&Member| classic.knows_assignment(member);
     let first = classic.members().filter(is_told);
     for member in first.chain(classic.members().filter(|member| !is_told(member))) {
         let metadata = match member.protocols.iter().find(|known| known.name == protocol) {
@@ -139,11 +139,16 @@ fn upgraded(classic: &Classic, view: &View) -> Result<Vec<ConsumerRecord>, &'sta
             None => member.protocols.first().map(|protocol| protocol.metadata.clone()).unwrap_or_default(),
         };
         let subscription = read_subscription(metadata).ok_or(MALFORMED)?;
-        // While members join again, what they have is known from what they said when they joined.
         let mut assigned = match member.assignment.is_empty() {
-            true => owned(&subscription, view),
+            true => Assignment::new(),
             false => read_assignment(member.assignment.clone(), view)?,
         };
+        // Who has not fetched its assignment has what it said it has when it joined.
+        if !classic.knows_assignment(member) {
+            for (topic, partitions) in owned(&subscription, view) {
+                assigned.entry(topic).or_default().extend(partitions);
+            }
+        }
         // Assignors of clients may give one partition to two members.
         for (topic, partitions) in &mut assigned {
             partitions.retain(|partition| draft.owner(topic, *partition).is_none());

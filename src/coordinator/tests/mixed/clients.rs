@@ -44,6 +44,7 @@ impl World {
         let client = &mut self.clients[at];
         if let Some(given) = client.given.clone() {
             // It gives up first, and tells so, before it takes.
+            client.had.extend(client.has.iter().copied());
             if client.has.is_subset(&given) {
                 client.has = given;
                 client.given = None;
@@ -242,6 +243,12 @@ impl World {
             return self.heard_error(at, reply.error_code);
         }
         let client = &mut self.clients[at];
+        if client.epoch > 0 && client.epoch != reply.member_epoch && !client.had.is_empty() {
+            // A part of it has not heard, and commits as before.
+            let zombie = Zombie { id: client.id.clone(), epoch: client.epoch, has: client.had.clone() };
+            self.zombies.push(zombie);
+        }
+        client.had = client.has.clone();
         client.epoch = reply.member_epoch;
         client.tell_all &= !full;
         let Some(assignment) = reply.assignment else { return };
