@@ -19,6 +19,7 @@ pub mod consume;
 pub mod dump;
 pub mod failure;
 pub mod format;
+pub mod group;
 pub mod import;
 pub mod logdirs;
 pub mod offsets;
@@ -115,6 +116,8 @@ pub enum Command {
     Config(config::ConfigArgs),
     /// Show where partitions begin and end, or which record a time leads to
     Offsets(offsets::OffsetsArgs),
+    /// List, describe, reset and delete consumer groups
+    Group(group::GroupArgs),
     /// Delete the oldest records of a topic
     Records(records::RecordsArgs),
     /// Show the cluster: its id, brokers, controller, features and quorum
@@ -156,6 +159,7 @@ fn call(cli: Cli) -> Result<()> {
         Command::Topic(args) => topic::run(&args, &cli.global),
         Command::Config(args) => config::run(&args, &cli.global),
         Command::Offsets(args) => offsets::run(&args, &cli.global),
+        Command::Group(args) => group::run(&args, &cli.global),
         Command::Records(args) => records::run(&args, &cli.global),
         Command::Cluster(args) => cluster::run(&args, &cli.global),
         Command::LogDirs(args) => logdirs::run(&args, &cli.global),

@@ -16,6 +16,7 @@ mod broker;
 mod compaction;
 mod configs;
 mod full_disk;
+mod group;
 mod import;
 mod log_dirs;
 mod offsets;

@@ -4,12 +4,14 @@ mod connection;
 #[cfg(test)]
 pub mod fake;
 mod fault;
+mod groups;
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 pub use connection::{CLIENT_ID, Connection, InFlight};
 pub use fault::Fault;
+pub use groups::{Answered, Said};
 
 use super::Global;
 use super::failure::{Failure, Result};
