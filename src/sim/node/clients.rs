@@ -48,6 +48,19 @@ impl Run {
             let run = self.clone();
             self.clients.spawn(Class::Request, async move { drop(run.consume(life).await) });
         }
+        for committer in self.committers.borrow().iter().filter(|_| self.draw(4) > 0) {
+            let (run, committer) = (self.clone(), committer.clone());
+            self.clients
+                .spawn(Class::Request, async move { drop(run.commit_offsets(life, committer).await) });
+        }
+        for _ in 0..self.draw(3) {
+            let run = self.clone();
+            self.clients.spawn(Class::Request, async move {
+                if let Ok(committer) = run.begin_committer(life).await {
+                    drop(run.commit_offsets(life, committer).await);
+                }
+            });
+        }
         let run = self.clone();
         self.clients.spawn(Class::Request, async move { drop(run.administer(life).await) });
     }

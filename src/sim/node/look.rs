@@ -5,6 +5,7 @@ use std::io;
 use std::time::Duration;
 
 use super::{Existence, Run};
+use crate::broker::coordinator::is_internal;
 use crate::sim::batches::read_batches;
 use crate::sim::client::Client;
 use crate::wire::codec::Records;
@@ -32,12 +33,12 @@ impl Run {
             .map(|topic| (topic.name.clone().unwrap_or_default(), topic))
             .collect();
         self.check_topics(&found);
-        for (name, topic) in &found {
+        for (name, topic) in found.iter().filter(|(name, _)| !is_internal(name)) {
             for partition in &topic.partitions {
                 self.look_at(&mut client, name, topic.topic_id, partition.partition_index).await?;
             }
         }
-        Ok(())
+        self.look_at_commits(&mut client).await
     }
 
     fn check_topics(&self, found: &BTreeMap<String, MetadataResponseTopic>) {
@@ -68,7 +69,7 @@ impl Run {
             (known.exists, known.id) = (Existence::Yes, there.topic_id);
             (known.partitions, known.asked) = (count, count);
         }
-        let stranger = found.keys().find(|name| !topics.contains_key(*name));
+        let stranger = found.keys().find(|name| !topics.contains_key(*name) && !is_internal(name));
         assert_eq!(stranger, None, "seed {seed}: nobody created it");
     }
 

@@ -8,10 +8,12 @@
 //!
 //! - a topic whose creation was acknowledged is there, with its partitions; one whose deletion was, is not;
 //! - no producer id was given twice;
+//! - an offset that was told committed, or was read as such, does not go back;
 //! - what an idempotent producer sent is there once, without a gap;
 //! - of each partition, what [`Known`] checks.
 
 mod clients;
+mod committing;
 #[cfg(test)]
 mod disks;
 mod idempotent;
@@ -54,6 +56,8 @@ pub struct Report {
     pub repeated: u64,
     /// Producer ids that were given.
     pub producer_ids: u64,
+    /// Offsets that were committed.
+    pub commits: u64,
     /// Deaths of the node by power loss.
     pub power_losses: u64,
     /// Deaths of the process alone.
@@ -78,6 +82,7 @@ impl Report {
         self.moves += other.moves;
         self.repeated += other.repeated;
         self.producer_ids += other.producer_ids;
+        self.commits += other.commits;
         self.power_losses += other.power_losses;
         self.kills += other.kills;
         self.stops += other.stops;
@@ -129,6 +134,7 @@ struct Run {
     producer_ids: RefCell<BTreeSet<i64>>,
     next_producer: Cell<u32>,
     idempotent: RefCell<Vec<idempotent::Shared>>,
+    committers: RefCell<Vec<committing::Shared>>,
     /// Which life this is; clients of an earlier one have nothing to tell.
     life: Cell<u64>,
     report: RefCell<Report>,
@@ -169,6 +175,7 @@ fn begin(seed: u64, lines: usize) -> Rc<Run> {
         producer_ids: RefCell::default(),
         next_producer: Cell::new(0),
         idempotent: RefCell::default(),
+        committers: RefCell::default(),
         life: Cell::new(0),
         report: RefCell::default(),
     })
@@ -235,6 +242,7 @@ impl Run {
             ("log.dirs", dirs.join(",")),
             ("listeners", format!("PLAINTEXT://{}", self.address)),
             ("log.segment.delete.delay.ms", "50".to_owned()),
+            ("offsets.topic.num.partitions", "2".to_owned()),
         ];
         let settings = settings.map(|(name, value)| (name.to_owned(), value));
         let node = Node {
@@ -320,6 +328,7 @@ mod tests {
         for seed in 0..8 {
             sum.add(&super::run(seed));
         }
+        assert!(sum.commits > 50, "{sum:?}");
         assert!(sum.acknowledged > 100 && sum.consumed > 100 && sum.topics_created > 6, "{sum:?}");
     }
 }
