@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::cleaner::CleanerConfig;
+use super::coordinator::topics::News;
 use super::core::Core;
 use super::dirs::Dirs;
 use super::lifecycle::PartitionSpec;
@@ -54,6 +55,7 @@ impl Follower {
         let image = self.image.borrow().clone();
         let layers = self.layers(&image);
         self.take_up(&layers);
+        self.shard.coordinate_by(&image, &News::unknown(&image));
         for topic in image.topics() {
             let mut config = None;
             for (number, partition) in topic.partitions.iter().filter(|(_, p)| self.is_mine(p)) {
@@ -96,8 +98,12 @@ impl Follower {
         let before = self.image.replace(image.clone());
         self.core.set_image(image.clone());
         let Some(changes) = image.changes_since(before.version()) else {
+            self.shard.coordinate_by(&image, &News::unknown(&image));
             return self.compare(&before, &image);
         };
+        if let Some(changes) = image.changes_since(before.version()) {
+            self.shard.coordinate_by(&image, &News::of(&before, &image, changes));
+        }
         let layers = self.layers(&image);
         let (mut topics, mut partitions, mut all) = (BTreeSet::new(), BTreeSet::new(), false);
         for change in changes {

@@ -29,7 +29,7 @@ pub const FEATURES: [Feature; 7] = [
     Feature { name: METADATA, min: 7, max: METADATA_VERSION, built: true },
     Feature { name: KRAFT, min: 0, max: 1, built: true },
     Feature { name: "transaction.version", min: 0, max: 2, built: false },
-    Feature { name: "group.version", min: 0, max: 1, built: false },
+    Feature { name: "group.version", min: 0, max: 1, built: true },
     Feature { name: "eligible.leader.replicas.version", min: 0, max: 1, built: false },
     Feature { name: "share.version", min: 0, max: 1, built: false },
     Feature { name: "streams.version", min: 0, max: 1, built: false },

@@ -1,4 +1,4 @@
-//! Groups of the classic protocol: who gets which partitions, and where he goes on.
+//! Groups of both protocols: who gets which partitions, and where he goes on.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::{Child, Command, Stdio};
@@ -28,6 +28,9 @@ impl ConsumerContext for Rebalances {
     }
 }
 
+/// What makes a member speak the protocol of KIP-848.
+const CONSUMER: (&str, &str) = ("group.protocol", "consumer");
+
 /// A member of a group, and what it got.
 struct Member {
     consumer: BaseConsumer<Rebalances>,
@@ -40,7 +43,10 @@ impl Member {
     fn new(broker: &Target, group: &str, topic: &str, settings: &[(&str, &str)]) -> Member {
         let mut config = broker.config();
         config.set("group.id", group).set("auto.offset.reset", "earliest").set("fetch.wait.max.ms", "50");
-        config.set("enable.auto.commit", "false").set("session.timeout.ms", "6000");
+        config.set("enable.auto.commit", "false");
+        if !settings.contains(&CONSUMER) {
+            config.set("session.timeout.ms", "6000");
+        }
         config.set("topic.metadata.refresh.interval.ms", "500");
         for (key, value) in settings {
             config.set(*key, *value);
@@ -114,19 +120,18 @@ fn fill(broker: &Target, topic: &str, partitions: i32, each: usize) {
     writer.offsets();
 }
 
-fn members_share_and_hand_over(strategy: &str) {
+fn members_share_and_hand_over(settings: &[(&str, &str)]) {
     let broker = broker();
     let topic = broker.topic("shared", 6, &[]);
     let group = broker.name("shared");
     fill(&broker, &topic, 6, 10);
-    let settings = [("partition.assignment.strategy", strategy)];
-    let mut one = Member::new(&broker, &group, &topic, &settings);
+    let mut one = Member::new(&broker, &group, &topic, settings);
     until(&mut [&mut one], "all of it", |all| shared(all, &[6]) && all[0].count() == 60);
     one.commit();
 
-    let mut two = Member::new(&broker, &group, &topic, &settings);
+    let mut two = Member::new(&broker, &group, &topic, settings);
     until(&mut [&mut one, &mut two], "three each", |all| shared(all, &[3, 3]));
-    let mut three = Member::new(&broker, &group, &topic, &settings);
+    let mut three = Member::new(&broker, &group, &topic, settings);
     until(&mut [&mut one, &mut two, &mut three], "two each", |all| shared(all, &[2, 2, 2]));
     fill(&broker, &topic, 6, 5);
     until(&mut [&mut one, &mut two, &mut three], "what came meanwhile", |all| {
@@ -150,12 +155,40 @@ fn members_share_and_hand_over(strategy: &str) {
 
 #[test]
 fn members_share_the_partitions() {
-    members_share_and_hand_over("range");
+    members_share_and_hand_over(&[("partition.assignment.strategy", "range")]);
 }
 
 #[test]
 fn members_share_the_partitions_and_keep_theirs_while_others_come() {
-    members_share_and_hand_over("cooperative-sticky");
+    members_share_and_hand_over(&[("partition.assignment.strategy", "cooperative-sticky")]);
+}
+
+#[test]
+fn the_broker_shares_the_partitions() {
+    members_share_and_hand_over(&[CONSUMER]);
+}
+
+#[test]
+fn the_broker_shares_the_partitions_in_ranges() {
+    members_share_and_hand_over(&[CONSUMER, ("group.remote.assignor", "range")]);
+}
+
+#[test]
+fn a_group_changes_its_protocol_while_it_works() {
+    let broker = broker();
+    let topic = broker.topic("upgrade", 4, &[]);
+    let group = broker.name("upgrade");
+    fill(&broker, &topic, 4, 10);
+    let mut classic = Member::new(&broker, &group, &topic, &[]);
+    until(&mut [&mut classic], "all of it", |all| shared(all, &[4]) && all[0].count() == 40);
+    classic.commit();
+    let mut new = Member::new(&broker, &group, &topic, &[CONSUMER]);
+    until(&mut [&mut classic, &mut new], "two each, of either protocol", |all| shared(all, &[2, 2]));
+    drop(classic);
+    until(&mut [&mut new], "all of it", |all| shared(all, &[4]));
+    fill(&broker, &topic, 4, 1);
+    until(&mut [&mut new], "what came after", |all| all[0].count() >= 4);
+    assert_eq!(new.count(), 4, "what was committed is not read again");
 }
 
 #[test]

@@ -1,4 +1,5 @@
-//! JoinGroup, SyncGroup, Heartbeat, LeaveGroup: the members of groups of the classic protocol.
+//! JoinGroup, SyncGroup, Heartbeat, LeaveGroup: the members of groups of the classic protocol. ConsumerGroupHeartbeat:
+//! those of KIP-848.
 
 use bytes::Bytes;
 
@@ -6,7 +7,9 @@ use super::Asked;
 use super::coordinators::ask;
 use crate::broker::connection::{Ended, Reply};
 use crate::coordinator::{self, Request};
-use crate::wire::schema::{HeartbeatRequest, JoinGroupRequest, LeaveGroupRequest, SyncGroupRequest};
+use crate::wire::schema::{
+    ConsumerGroupHeartbeatRequest, HeartbeatRequest, JoinGroupRequest, LeaveGroupRequest, SyncGroupRequest,
+};
 
 /// Joins a group; answered when all members have.
 pub async fn join(mut asked: Asked) -> Result<Reply, Ended> {
@@ -14,10 +17,7 @@ pub async fn join(mut asked: Asked) -> Result<Reply, Ended> {
     for protocol in &mut request.protocols {
         own(&mut protocol.metadata);
     }
-    let reactor = &asked.client.core.reactor;
-    let (high, low) = (reactor.random(), reactor.random());
-    let chance = (u128::from(high) << 64 | u128::from(low)).to_be_bytes();
-    let group = request.group_id.clone();
+    let (group, chance) = (request.group_id.clone(), chance(&asked));
     match ask(&asked, &group, Request::Join(request, chance)).await {
         coordinator::Reply::Join(response) => asked.reply(&response),
         _ => unreachable!("a coordinator answers what it was asked"),
@@ -55,6 +55,23 @@ pub async fn leave(mut asked: Asked) -> Result<Reply, Ended> {
         coordinator::Reply::Leave(response) => asked.reply(&response),
         _ => unreachable!("a coordinator answers what it was asked"),
     }
+}
+
+/// Joins, stays in, changes in or leaves a group of KIP-848.
+pub async fn consumer_heartbeat(mut asked: Asked) -> Result<Reply, Ended> {
+    let request: ConsumerGroupHeartbeatRequest = asked.decode()?;
+    let (group, chance) = (request.group_id.clone(), chance(&asked));
+    match ask(&asked, &group, Request::ConsumerHeartbeat(request, chance)).await {
+        coordinator::Reply::ConsumerHeartbeat(response) => asked.reply(&response),
+        _ => unreachable!("a coordinator answers what it was asked"),
+    }
+}
+
+/// Random bytes, for the id of a member that has none.
+fn chance(asked: &Asked) -> [u8; 16] {
+    let reactor = &asked.client.core.reactor;
+    let (high, low) = (reactor.random(), reactor.random());
+    (u128::from(high) << 64 | u128::from(low)).to_be_bytes()
 }
 
 /// What a group keeps must not keep the memory of the frame that it came in.

@@ -1,4 +1,4 @@
-//! ListGroups, DescribeGroups, DeleteGroups: what an operator asks of all groups of this broker, or of some.
+//! ListGroups, DescribeGroups, ConsumerGroupDescribe, DeleteGroups: what an operator asks of all groups of this broker, or of some.
 
 use std::collections::BTreeMap;
 
@@ -10,8 +10,8 @@ use crate::broker::coordinator::GROUPS_TOPIC;
 use crate::coordinator::{self, Request, refuse};
 use crate::wire::error::ErrorCode;
 use crate::wire::schema::{
-    DeleteGroupsRequest, DeleteGroupsResponse, DescribeGroupsRequest, DescribeGroupsResponse,
-    ListGroupsRequest, ListGroupsResponse,
+    ConsumerGroupDescribeRequest, ConsumerGroupDescribeResponse, DeleteGroupsRequest, DeleteGroupsResponse,
+    DescribeGroupsRequest, DescribeGroupsResponse, ListGroupsRequest, ListGroupsResponse,
 };
 
 /// What may be done to a group, as bits of Kafka's operations: everything, as there are no ACLs.
@@ -62,6 +62,22 @@ pub async fn describe(mut asked: Asked) -> Result<Reply, Ended> {
         }
     }
     asked.reply(&DescribeGroupsResponse { groups, ..DescribeGroupsResponse::default() })
+}
+
+/// The same for groups of KIP-848.
+pub async fn describe_consumers(mut asked: Asked) -> Result<Reply, Ended> {
+    let request: ConsumerGroupDescribeRequest = asked.decode()?;
+    let read = |reply| match reply {
+        coordinator::Reply::ConsumerDescribe(groups) => groups,
+        _ => unreachable!("a coordinator answers what it was asked"),
+    };
+    let mut groups = each(&asked, request.group_ids, Request::ConsumerDescribe, read).await;
+    if request.include_authorized_operations {
+        for group in groups.iter_mut().filter(|group| !group.error_code.is_error()) {
+            group.authorized_operations = GROUP_OPERATIONS;
+        }
+    }
+    asked.reply(&ConsumerGroupDescribeResponse { groups, ..ConsumerGroupDescribeResponse::default() })
 }
 
 /// Deletes groups without members.

@@ -96,6 +96,8 @@ pub const SERVED: &[ApiKey] = &[
     ApiKey::DescribeCluster,
     ApiKey::DescribeProducers,
     ApiKey::UnregisterBroker,
+    ApiKey::ConsumerGroupHeartbeat,
+    ApiKey::ConsumerGroupDescribe,
     ApiKey::ListConfigResources,
     ApiKey::DescribeTopicPartitions,
 ];
@@ -225,6 +227,8 @@ async fn dispatch(asked: Asked) -> Result<Reply, Ended> {
         ApiKey::OffsetCommit => group_offsets::commit(asked).await,
         ApiKey::OffsetFetch => group_offsets::fetch(asked).await,
         ApiKey::OffsetDelete => group_offsets::delete(asked).await,
+        ApiKey::ConsumerGroupHeartbeat => group_members::consumer_heartbeat(asked).await,
+        ApiKey::ConsumerGroupDescribe => groups::describe_consumers(asked).await,
         ApiKey::DescribeGroups => groups::describe(asked).await,
         ApiKey::DeleteGroups => groups::delete(asked).await,
         ApiKey::ListGroups => groups::list(asked).await,

@@ -3,15 +3,20 @@
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::rc::Rc;
+use std::sync::Arc;
 
-use super::GROUPS_TOPIC;
 use super::seat::{Seat, now};
+use super::topics::{News, group_settings, view};
+use super::{GROUPS_TOPIC, partition_for};
 use crate::broker::call::Responder;
 use crate::broker::messages::{PartitionId, ShardReply};
 use crate::broker::replica::Replica;
 use crate::broker::shard::Shard;
 use crate::collections::Map;
 use crate::config::Layers;
+use crate::controller::Image;
+use crate::coordinator::assign::Assignor;
+use crate::coordinator::settings::Migration;
 use crate::coordinator::{Caller, Event, Groups, Request, Runtime, Settings, refuse};
 use crate::wire::error::ErrorCode;
 
@@ -33,12 +38,14 @@ pub struct GroupCall {
 pub struct GroupSeats {
     seats: RefCell<Map<PartitionId, Rc<Seat<Groups>>>>,
     settings: RefCell<(Settings, u64)>,
+    /// The metadata that they go by; none before there is some.
+    image: RefCell<Option<Arc<Image>>>,
 }
 
 impl Default for GroupSeats {
     fn default() -> GroupSeats {
         let settings = RefCell::new((Settings::default(), COMMIT_TIMEOUT_MS));
-        GroupSeats { seats: RefCell::default(), settings }
+        GroupSeats { seats: RefCell::default(), settings, image: RefCell::default() }
     }
 }
 
@@ -87,11 +94,26 @@ impl Shard {
         let seat = Seat::new(replica, Runtime::new(Groups::new(settings), commit_timeout_ms));
         self.groups.seats.borrow_mut().insert(replica.id, seat.clone());
         let id = replica.id;
-        seat.start(self, move |shard| {
+        let begun = |shard: &Rc<Shard>, seat: &Seat<Groups>| {
+            let image = shard.groups.image.borrow().clone();
+            if let Some(image) = image {
+                tell_news(shard, seat, &image, &News::unknown(&image));
+            }
+        };
+        seat.start(self, begun, move |shard| {
             if let Some(replica) = shard.replica(id) {
                 shard.seat_coordinator(&replica);
             }
         });
+    }
+
+    /// Has the coordinators go by this image from now on.
+    pub(in crate::broker) fn coordinate_by(&self, image: &Arc<Image>, news: &News) {
+        *self.groups.image.borrow_mut() = Some(image.clone());
+        let seats: Vec<_> = self.groups.seats.borrow().values().cloned().collect();
+        for seat in seats.into_iter().filter(|seat| seat.is_active()) {
+            tell_news(self, &seat, image, news);
+        }
     }
 
     /// Coordinates no more on this partition.
@@ -117,6 +139,17 @@ impl Shard {
     }
 }
 
+fn tell_news(shard: &Shard, seat: &Seat<Groups>, image: &Arc<Image>, news: &News) {
+    let now = now(&shard.reactor);
+    if let Some(changed) = &news.topics {
+        seat.tell(now, Event::Topics(view(image), changed.clone()));
+    }
+    let partitions = image.topic_named(GROUPS_TOPIC).map_or(1, |topic| topic.partitions.len());
+    for group in news.groups.iter().filter(|group| partition_for(group, partitions) == seat.id().partition) {
+        seat.tell(now, Event::GroupSettings(group.clone(), group_settings(image, group)));
+    }
+}
+
 /// What coordinators of groups go by, and `offsets.commit.timeout.ms`.
 fn settings(layers: &Layers) -> (Settings, u64) {
     let number = |name: &str| layers.value(name).and_then(|text| text.trim().parse::<i64>().ok());
@@ -139,6 +172,15 @@ fn settings(layers: &Layers) -> (Settings, u64) {
             "group.consumer.session.timeout.ms",
             default.consumer_session_timeout_ms,
         ),
+        consumer_heartbeat_interval_ms: millis(
+            "group.consumer.heartbeat.interval.ms",
+            default.consumer_heartbeat_interval_ms,
+        ),
+        consumer_max_size: count("group.consumer.max.size", default.consumer_max_size),
+        consumer_assignors: assignors(layers.value("group.consumer.assignors").unwrap_or_default()),
+        consumer_migration: migration(layers.value("group.consumer.migration.policy").unwrap_or_default()),
+        consumer_regex_refresh_interval_ms: number("group.consumer.regex.refresh.interval.ms")
+            .unwrap_or(default.consumer_regex_refresh_interval_ms),
         offset_metadata_max: count("offset.metadata.max.bytes", default.offset_metadata_max),
         offsets_retention_ms: number("offsets.retention.minutes")
             .map_or(default.offsets_retention_ms, |minutes| minutes.saturating_mul(60_000)),
@@ -150,6 +192,26 @@ fn settings(layers: &Layers) -> (Settings, u64) {
     (settings, commit_timeout.unwrap_or(COMMIT_TIMEOUT_MS))
 }
 
+/// The assignors that are offered. Kafka's own may also be named by their classes; others are passed over.
+fn assignors(text: &str) -> Vec<Assignor> {
+    let named = text.split(',').map(str::trim).filter_map(|name| match name.rsplit('.').next() {
+        Some("UniformAssignor") => Some(Assignor::Uniform),
+        Some("RangeAssignor") => Some(Assignor::Range),
+        _ => Assignor::named(name),
+    });
+    let named: Vec<Assignor> = named.collect();
+    if named.is_empty() { Settings::default().consumer_assignors } else { named }
+}
+
+fn migration(text: &str) -> Migration {
+    match text.trim().to_ascii_lowercase().as_str() {
+        "disabled" => Migration::Disabled,
+        "upgrade" => Migration::Upgrade,
+        "downgrade" => Migration::Downgrade,
+        _ => Migration::Bidirectional,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -159,5 +221,13 @@ mod tests {
     fn defaults_are_the_tables() {
         let (of_table, timeout) = settings(&BrokerConfig::defaults().layers);
         assert_eq!((of_table, timeout), (Settings::default(), COMMIT_TIMEOUT_MS));
+    }
+
+    #[test]
+    fn assignors_are_named_in_either_way() {
+        let class = "org.apache.kafka.coordinator.group.assignor.RangeAssignor";
+        assert_eq!(assignors(&format!("{class}, uniform")), [Assignor::Range, Assignor::Uniform]);
+        assert_eq!(assignors("com.example.Mine"), Settings::default().consumer_assignors);
+        assert_eq!(migration("UPGRADE"), Migration::Upgrade);
     }
 }

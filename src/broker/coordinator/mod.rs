@@ -2,11 +2,12 @@
 //!
 //! [`seat`] runs a pure coordinator over its partition's log: reads it when the partition is opened, appends what the
 //! coordinator decides, and answers when that is durable. [`journal`] is how a coordinator's records stand in batches.
-//! [`groups`] is what the shard asks the coordinators of groups.
+//! [`groups`] is what the shard asks the coordinators of groups, [`topics`] what they see of the cluster.
 
 pub mod groups;
 pub mod journal;
 pub mod seat;
+pub mod topics;
 
 /// The topic of committed offsets and of groups.
 pub const GROUPS_TOPIC: &str = "__consumer_offsets";

@@ -89,12 +89,18 @@ impl<M: Journal> Seat<M> {
         })
     }
 
-    /// Reads the log, then serves until [`Seat::close`]. `again` is called if it has to be read anew.
-    pub fn start(self: &Rc<Seat<M>>, shard: &Rc<Shard>, again: impl FnOnce(&Rc<Shard>) + 'static) {
+    /// Reads the log, then serves until [`Seat::close`]. `begun` is called when it begins to serve, `again` if the log
+    /// has to be read anew.
+    pub fn start(
+        self: &Rc<Seat<M>>,
+        shard: &Rc<Shard>,
+        begun: impl FnOnce(&Rc<Shard>, &Seat<M>) + 'static,
+        again: impl FnOnce(&Rc<Shard>) + 'static,
+    ) {
         let (seat, on) = (self.clone(), shard.clone());
         shard.reactor.spawn(Class::Coordination, async move {
             match seat.load(&on).await {
-                Ok(()) => {}
+                Ok(()) => begun(&on, &seat),
                 Err(_) if seat.over.has_rung() => return,
                 Err(why) => {
                     let (name, what) = (&seat.name, M::WHAT);
@@ -131,6 +137,11 @@ impl<M: Journal> Seat<M> {
         self.runtime.borrow_mut().event(now, event);
         self.send_replies();
         self.work.ring();
+    }
+
+    /// The partition.
+    pub fn id(&self) -> PartitionId {
+        self.id
     }
 
     /// Whether requests are handled.

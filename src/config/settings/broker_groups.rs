@@ -17,13 +17,12 @@ pub(super) const ROWS: &[Setting] = &[
         .high()
         .later()
         .doc("How long a broker waits before it tries again to add a partition to a transaction."),
-    list("group.consumer.assignors", "uniform,range").later().doc(
+    list("group.consumer.assignors", "uniform,range").doc(
         "The assignors that the broker offers to groups of the new protocol; the first is the \
              default.",
     ),
     int("group.consumer.heartbeat.interval.ms", "5000")
         .min(1)
-        .later()
         .doc("How often the members of a group of the new protocol send heartbeats."),
     int("group.consumer.max.heartbeat.interval.ms", "15000")
         .min(1)
@@ -35,11 +34,9 @@ pub(super) const ROWS: &[Setting] = &[
         .doc("The longest session timeout that a group of the new protocol may set."),
     int("group.consumer.max.size", "2147483647")
         .min(1)
-        .later()
         .doc("The most members of a group of the new protocol."),
     string("group.consumer.migration.policy", "bidirectional")
         .allow(Allowed::OneOfAnyCase(&["DISABLED", "DOWNGRADE", "UPGRADE", "BIDIRECTIONAL"]))
-        .later()
         .doc(
             "Whether a group may change between the classic and the new protocol while it has members, \
              and in which direction.",
@@ -55,9 +52,8 @@ pub(super) const ROWS: &[Setting] = &[
     int("group.consumer.regex.refresh.interval.ms", "600000")
         .min(10000)
         .internal()
-        .later()
         .doc("How often the topics that match a group's regular expressions are looked up again."),
-    int("group.consumer.session.timeout.ms", "45000").min(1).later().doc(
+    int("group.consumer.session.timeout.ms", "45000").min(1).doc(
         "After how long without a heartbeat a member of a group of the new protocol is taken for \
              dead.",
     ),
