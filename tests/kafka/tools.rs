@@ -99,7 +99,8 @@ fn run(
                 };
                 let mut parts: Vec<_> = said.lines().filter(|part| !is_trace(part)).collect();
                 let unordered = ["delete-records", "leader-election", "log-dirs"];
-                if unordered.iter().any(|tool| line.starts_with(tool)) {
+                let lists_groups = line.contains("groups --bootstrap-server BROKER --list");
+                if lists_groups || unordered.iter().any(|tool| line.starts_with(tool)) {
                     // They come in the order of a hash map.
                     parts.sort_unstable();
                 }
