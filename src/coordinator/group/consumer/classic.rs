@@ -219,6 +219,14 @@ impl Draft<'_> {
         let subscription = subscription.ok_or_else(|| {
             Refusal::new(ErrorCode::UNKNOWN_SERVER_ERROR, "The embedded consumer protocol is malformed.")
         })?;
+        let owned = owned(&subscription, view);
+        if !owned.is_empty() && !is_unknown && !self.has_member(&id) {
+            // It was put out and does not know: others may have what it has.
+            return Err(Refusal::new(
+                ErrorCode::UNKNOWN_MEMBER_ID,
+                "The member has to give up all and join anew.",
+            ));
+        }
         let instance = request.group_instance_id.as_deref();
         let known = instance.and_then(|instance| self.index.statics.get(instance).cloned());
         let downgrades = is_unknown
@@ -242,7 +250,7 @@ impl Draft<'_> {
         member.client_host = joining.caller.client_host.clone();
         member.rebalance_timeout_ms = request.rebalance_timeout_ms;
         let member = as_classic_member(member, &subscription, request.session_timeout_ms, &request.protocols);
-        let visit = Visit { id: &id, was, member, owned: Some(owned(&subscription, view)) };
+        let visit = Visit { id: &id, was, member, owned: Some(owned) };
         let subscribed = self.subscribe(&visit, soft, turn)?;
         let mut downgraded = None;
         if downgrades {
