@@ -111,8 +111,7 @@ impl Shard {
             // Retention may have been at work meanwhile, or still is: the plan is made anew as the log is claimed.
             let now_ms = self.reactor.wall_clock_ms();
             let claim = |online: &mut Online| {
-                let plan =
-                    online.partition.log.cleaning_plan(now_ms).ok().flatten().filter(|_| !online.upkeep);
+                let plan = online.partition.cleaning_plan(now_ms).ok().flatten().filter(|_| !online.upkeep);
                 online.cleaning = plan.is_some();
                 plan
             };
@@ -170,7 +169,7 @@ impl Shard {
         loop {
             // Retention that is at work on its segments goes first.
             let plan =
-                replica.online(|online| (!online.upkeep).then(|| online.partition.log.cleaning_plan(now_ms)));
+                replica.online(|online| (!online.upkeep).then(|| online.partition.cleaning_plan(now_ms)));
             match plan.flatten()? {
                 Ok(plan) => return plan,
                 Err(Unknown::MaxTimestamp(base)) => drop(self.max_timestamp(replica, base).await.ok()?),

@@ -23,7 +23,8 @@ use producers::{Producers, Sequence};
 use transactions::Transactions;
 use verification::{Guard, Verifications, Verified};
 
-use crate::log::{Log, ReadPlan, Target};
+use crate::log::compact::Plan;
+use crate::log::{Log, ReadPlan, Target, Unknown};
 use crate::reactor::Chunk;
 use crate::wire::batch::front::{self, Front};
 use crate::wire::batch::{Batch, BatchHeader, HEADER, attributes};
@@ -307,11 +308,10 @@ impl Partition {
                 format!("producer {id} has no open transaction with epoch {epoch} on this partition");
             return Err(Reject::new(ErrorCode::INVALID_TXN_STATE, message));
         }
+        self.producers.check_epoch(header)?;
         if origin == Origin::Client {
             self.check_first_sequence(header)?;
             self.producers.check(header)?;
-        } else {
-            self.producers.check_epoch(header)?;
         }
         // The other way round: a batch of no transaction while one is open would be taken for part of it.
         if !is_transactional && self.producers.transaction_first_offset(id) >= 0 {
@@ -432,6 +432,11 @@ impl Partition {
             offset if (0..=self.high_watermark).contains(&offset) => Ok(offset),
             _ => Err(ErrorCode::OFFSET_OUT_OF_RANGE),
         }
+    }
+
+    /// Whether and how the log is to be compacted: only what no open transaction may change.
+    pub fn cleaning_plan(&self, now_ms: i64) -> Result<Option<Plan>, Unknown> {
+        self.log.cleaning_plan(now_ms, self.last_stable_offset())
     }
 
     /// Where to read from `offset` on.

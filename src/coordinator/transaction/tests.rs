@@ -2,6 +2,7 @@
 
 mod desk;
 mod ends;
+mod model;
 mod producers;
 mod records;
 mod upkeep;

@@ -1,6 +1,7 @@
 //! What stays of a batch.
 
 use super::offset_map::OffsetMap;
+use super::transactions::Fate;
 use crate::limits::DECOMPRESSED_MAX;
 use crate::wire::batch::{Batch, BatchBuilder, BatchError, BatchHeader, Compression, Record};
 
@@ -68,6 +69,40 @@ impl Rules<'_> {
             let headers: Result<Vec<_>, _> =
                 record.headers.map(|header| header.map(|header| (header.key, header.value))).collect();
             builder.append_at(delta, record.timestamp, record.key, record.value, headers?.into_iter());
+        }
+        builder.build().map(Kept::Part).map_err(|error| BatchError::Compressed(error.to_string()))
+    }
+
+    /// What stays of a batch in a log with transactions, of which it is known what it is.
+    pub fn apply_within(&self, batch: &Batch<'_>, fate: Fate, as_empty: bool) -> Result<Kept, BatchError> {
+        let nothing = || match as_empty {
+            true if batch.header().count == 0 => Kept::Whole,
+            true => Kept::Part(emptied(batch.header())),
+            false => Kept::Nothing,
+        };
+        if batch.base_offset() >= self.end {
+            return Ok(Kept::Whole);
+        }
+        match fate {
+            Fate::Counts => self.apply(batch, as_empty),
+            Fate::Aborted => Ok(nothing()),
+            Fate::Marker { is_needed: true } => Ok(Kept::Whole),
+            Fate::Marker { is_needed: false } => match batch.delete_horizon() {
+                Some(horizon) if horizon <= self.now_ms => Ok(nothing()),
+                Some(_) => Ok(Kept::Whole),
+                None => self.with_horizon(batch),
+            },
+        }
+    }
+
+    /// A marker of which nothing is left but itself: it may go when the horizon has come.
+    fn with_horizon(&self, batch: &Batch<'_>) -> Result<Kept, BatchError> {
+        let horizon = self.now_ms.saturating_add(self.delete_retention_ms);
+        let mut builder = BatchBuilder::replacing(batch.header()).delete_horizon(horizon);
+        for record in batch.open(DECOMPRESSED_MAX)?.iter() {
+            let record = record?;
+            let delta = (record.offset - batch.base_offset()) as i32;
+            builder.append_at(delta, record.timestamp, record.key, record.value, std::iter::empty());
         }
         builder.build().map(Kept::Part).map_err(|error| BatchError::Compressed(error.to_string()))
     }

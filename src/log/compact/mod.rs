@@ -15,5 +15,6 @@ pub mod checkpoint;
 pub mod filter;
 pub mod offset_map;
 pub mod plan;
+pub mod transactions;
 
 pub use plan::{Compaction, Plan};

@@ -30,13 +30,14 @@ impl Log {
         self.first_dirty = offset;
     }
 
-    /// Whether and how the log is to be compacted. `Err` names what must be learnt of a segment first.
-    pub fn cleaning_plan(&self, now_ms: i64) -> Result<Option<Plan>, Unknown> {
+    /// Whether and how the log is to be compacted, where no transaction is open below `last_stable_offset`. `Err` names
+    /// what must be learnt of a segment first.
+    pub fn cleaning_plan(&self, now_ms: i64, last_stable_offset: i64) -> Result<Option<Plan>, Unknown> {
         let Some(rules) = &self.config.compaction else { return Ok(None) };
         let ends = self.segments.keys().skip(1);
         let mut candidates = Vec::new();
         for (segment, end_offset) in self.segments.values().zip(ends) {
-            if !segment.is_finished() {
+            if !segment.is_finished() || *end_offset > last_stable_offset {
                 break;
             }
             let base_offset = segment.base_offset;

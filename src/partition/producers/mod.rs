@@ -267,12 +267,17 @@ impl Producers {
         self.places.get(&id).is_some_and(|place| self.entries[*place as usize].last.last_offset >= 0)
     }
 
-    /// Whether this is the last batch of its producer: by it the next one is judged after a restart.
+    /// Whether this is the last batch of its producer: by it the next one is judged after a restart. Of one who has
+    /// sent nothing since his transaction ended, it is the marker, which has his epoch.
     pub fn is_last(&self, header: &BatchHeader) -> bool {
         let last_offset = header.base_offset + i64::from(header.last_offset_delta);
+        let is_control = header.attributes & attributes::CONTROL != 0;
         self.places.get(&header.producer_id).is_some_and(|place| {
             let known = &self.entries[*place as usize];
-            known.last.last_offset == last_offset
+            match known.last.last_offset {
+                ..0 => is_control && known.epoch == header.producer_epoch,
+                last => last == last_offset,
+            }
         })
     }
 

@@ -237,7 +237,7 @@ impl Desk {
     }
 }
 
-fn allocator(ids: &Rc<Cell<i64>>) -> Box<dyn ProducerIds> {
+pub fn allocator(ids: &Rc<Cell<i64>>) -> Box<dyn ProducerIds> {
     let ids = ids.clone();
     Box::new(move || Ok(ids.replace(ids.get() + 1)))
 }
