@@ -23,6 +23,7 @@ use producers::{Producers, Sequence};
 use transactions::Transactions;
 use verification::{Guard, Verifications, Verified};
 
+use crate::log::aborted::Aborted;
 use crate::log::compact::Plan;
 use crate::log::{Log, ReadPlan, Target, Unknown};
 use crate::reactor::Chunk;
@@ -432,6 +433,13 @@ impl Partition {
             offset if (0..=self.high_watermark).contains(&offset) => Ok(offset),
             _ => Err(ErrorCode::OFFSET_OUT_OF_RANGE),
         }
+    }
+
+    /// The aborted transactions that a reader of committed records from `from` up to `limit` is to leave out. The error
+    /// is the segment whose `.txnindex` is to be read first, and [learnt](AbortedTransactions::learn).
+    pub fn aborted_between(&self, from: i64, limit: i64) -> Result<Vec<Aborted>, i64> {
+        let segment = self.log.segments().rfind(|segment| segment.base_offset <= from);
+        self.aborted.between(segment.map_or(0, |segment| segment.base_offset), from, limit)
     }
 
     /// Whether and how the log is to be compacted: only what no open transaction may change.

@@ -147,7 +147,7 @@ mod transactional {
         }
 
         fn aborted(&self, from: i64, limit: i64) -> Vec<(i64, i64, i64)> {
-            let found = self.partition.aborted.between(0, from, limit).unwrap();
+            let found = self.partition.aborted_between(from, limit).unwrap();
             found.iter().map(|one| (one.producer_id, one.first_offset, one.last_offset)).collect()
         }
     }

@@ -85,8 +85,12 @@ impl Transactions {
             return Err(ErrorCode::CONCURRENT_TRANSACTIONS);
         }
         let (producer_id, epoch) = (request.producer_id, request.producer_epoch);
-        let after_last = known.previous_id == producer_id && epoch == LAST_EPOCH && known.producer.epoch == 0;
-        let after_bump = i32::from(known.producer.epoch) == i32::from(epoch) + 1;
+        // Who ends by the first protocol keeps his epoch: then the one before is somebody's who was fenced. (Kafka lets
+        // him go on with the epoch of the other.)
+        let bumped = known.client_version >= 2;
+        let after_last =
+            bumped && known.previous_id == producer_id && epoch == LAST_EPOCH && known.producer.epoch == 0;
+        let after_bump = bumped && i32::from(known.producer.epoch) == i32::from(epoch) + 1;
         if known.producer.id != producer_id && !after_last {
             return Err(ErrorCode::INVALID_PRODUCER_ID_MAPPING);
         }

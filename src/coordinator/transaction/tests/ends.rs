@@ -68,6 +68,19 @@ fn by_the_second_protocol_each_transaction_has_an_epoch() {
 }
 
 #[test]
+fn who_was_fenced_does_not_go_on_with_the_epoch_of_another() {
+    let mut desk = Desk::new(Settings::default());
+    let old = desk.init("x").unwrap();
+    let other = desk.init("x").unwrap();
+    // The other goes by the first protocol, so that his epoch is one more than that of the old one still.
+    desk.add("x", other, T);
+    desk.end("x", other, false);
+    desk.mark();
+    assert_eq!(desk.end2("x", old, false), Err(ErrorCode::PRODUCER_FENCED));
+    assert_eq!(desk.end2("x", old, true), Err(ErrorCode::PRODUCER_FENCED));
+}
+
+#[test]
 fn the_last_epoch_of_all_leads_to_another_id() {
     let mut desk = Desk::new(Settings::default());
     let mut last = desk.init("x").unwrap();
