@@ -70,6 +70,7 @@ mod tests {
         let image = image.apply(&records, 0).unwrap();
         assert_eq!(image.features().get(METADATA), Some(&29));
         assert_eq!(finalize(&image), []);
-        assert_eq!(finalized(&image), [(KRAFT.to_owned(), 1), (METADATA.to_owned(), 29)]);
+        let levels = [("group.version", 1), (KRAFT, 1), (METADATA, 29)];
+        assert_eq!(finalized(&image), levels.map(|(name, level)| (name.to_owned(), level)));
     }
 }

@@ -4,7 +4,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use ottla::wire::error::ErrorCode;
-use ottla::wire::schema::{DescribeConfigsRequest, DescribeConfigsResource, InitProducerIdRequest};
+use ottla::wire::schema::{
+    DescribeConfigsRequest, DescribeConfigsResource, FindCoordinatorRequest, InitProducerIdRequest,
+    OffsetCommitRequest, OffsetCommitRequestPartition, OffsetCommitRequestTopic, OffsetFetchRequest,
+    OffsetFetchRequestGroup, OffsetFetchRequestTopics,
+};
 
 use crate::broker::{Broker, Folder, OTTLA, free_address, succeeded};
 use crate::driver::Driver;
@@ -14,6 +18,8 @@ use crate::stock::Stock;
 
 /// The topic of more than one partition, records of which were deleted.
 const WIDE: &str = "wide";
+/// A group that reads it.
+const GROUP: &str = "wide-readers";
 
 /// Adopts; gives what was said.
 #[track_caller]
@@ -109,6 +115,60 @@ fn fill_wide(address: &str) {
     std::fs::write(&file, text).unwrap();
     ottla(&["produce", "-t", WIDE, "-K:", "-l", file.to_str().unwrap()]);
     ottla(&["records", "delete", WIDE, "--before", "100", "--yes"]);
+    commit(address);
+}
+
+/// Commits offsets of a group without members.
+fn commit(address: &str) {
+    let mut remote = Remote::open(address);
+    let partition = |n: i32| OffsetCommitRequestPartition {
+        partition_index: n,
+        committed_offset: 100 + i64::from(n),
+        committed_leader_epoch: -1,
+        committed_metadata: Some(format!("of {n}")),
+    };
+    let topic = OffsetCommitRequestTopic {
+        name: WIDE.into(),
+        topic_id: remote.id(WIDE),
+        partitions: (0..6).map(partition).collect(),
+    };
+    let request = OffsetCommitRequest { group_id: GROUP.into(), topics: vec![topic], ..Default::default() };
+    let deadline = std::time::Instant::now() + PATIENCE;
+    loop {
+        let find = FindCoordinatorRequest { coordinator_keys: vec![GROUP.into()], ..Default::default() };
+        remote.0.call(&find).unwrap();
+        let answer = remote.0.call(&request).unwrap();
+        let error = answer.topics[0].partitions.iter().map(|p| p.error_code).find(|error| error.is_error());
+        match error {
+            None => return,
+            Some(error) => assert!(std::time::Instant::now() < deadline, "{error}"),
+        }
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+}
+
+/// What the group has committed.
+fn committed(address: &str) -> Vec<(i32, i64, Option<String>)> {
+    let mut remote = Remote::open(address);
+    let topic = OffsetFetchRequestTopics {
+        name: WIDE.into(),
+        topic_id: remote.id(WIDE),
+        partition_indexes: (0..6).collect(),
+    };
+    let group =
+        OffsetFetchRequestGroup { group_id: GROUP.into(), topics: Some(vec![topic]), ..Default::default() };
+    let request = OffsetFetchRequest { groups: vec![group], ..Default::default() };
+    let deadline = std::time::Instant::now() + PATIENCE;
+    loop {
+        let mut answer = remote.0.call(&request).unwrap();
+        let group = answer.groups.remove(0);
+        if !group.error_code.is_error() {
+            let parts = group.topics.into_iter().flat_map(|topic| topic.partitions);
+            return parts.map(|p| (p.partition_index, p.committed_offset, p.metadata)).collect();
+        }
+        assert!(std::time::Instant::now() < deadline, "{}", group.error_code);
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
 }
 
 /// All that a broker serves.
@@ -116,11 +176,13 @@ struct Whole {
     served: Vec<crate::exchange::Served>,
     settings: Vec<TopicSettings>,
     wide: (String, Vec<(i64, i64)>),
+    committed: Vec<(i32, i64, Option<String>)>,
 }
 
 fn whole(driver: &mut Driver, address: &str) -> Whole {
     let wide = wide(address);
-    Whole { served: serve(driver, address), settings: settings(address), wide }
+    let committed = committed(address);
+    Whole { served: serve(driver, address), settings: settings(address), wide, committed }
 }
 
 #[track_caller]
@@ -128,6 +190,8 @@ fn assert_whole(wanted: &Whole, found: &Whole) {
     assert_same(&wanted.served, &found.served);
     assert_eq!(wanted.settings, found.settings);
     assert_eq!(wanted.wide, found.wide);
+    assert_eq!((wanted.committed.len(), wanted.committed[5].1), (6, 105));
+    assert_eq!(wanted.committed, found.committed);
 }
 
 /// Serves an adopted folder: all is as it was, producers go on, new ones have ids of their own, also after a crash.

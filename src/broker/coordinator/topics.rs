@@ -114,6 +114,8 @@ mod tests {
             replicas: vec![1],
             isr: vec![1],
             leader: 1,
+            leader_epoch: 0,
+            partition_epoch: 0,
             ..Default::default()
         };
         std::iter::once(topic.into()).chain((0..partitions).map(|n| partition(n).into())).collect()

@@ -222,11 +222,9 @@ fn tell_unserved(found: &Found, plan: &mut Plan) {
     tell(unserved.quotas.len(), "client quotas", "Ottla does not enforce them yet");
     tell(unserved.tokens.len(), "delegation tokens", "Ottla does not take them yet");
     let internal = |name: &str| found.metadata.image.topic_named(name).is_some();
-    for (topic, what) in [
-        ("__consumer_offsets", "consumer groups and their offsets"),
-        ("__transaction_state", "transactional ids"),
-        ("__share_group_state", "share groups"),
-    ] {
+    for (topic, what) in
+        [("__transaction_state", "transactional ids"), ("__share_group_state", "share groups")]
+    {
         if internal(topic) {
             plan.cautions.push(format!(
                 "{what}: Ottla does not serve them yet. {topic} is adopted as it is, and nothing of it is lost"

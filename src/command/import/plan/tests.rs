@@ -99,7 +99,7 @@ fn the_cluster_is_taken_over() {
     let image = image(&plan);
     let topic = image.topic_named("t").unwrap();
     assert_eq!((topic.id, topic.configs["retention.ms"].as_str()), (TOPIC, "77"));
-    assert_eq!(image.features().keys().collect::<Vec<_>>(), ["metadata.version"]);
+    assert_eq!(image.features().keys().collect::<Vec<_>>(), ["group.version", "metadata.version"]);
     assert_eq!(image.brokers().count(), 0, "the broker registers itself");
     let epochs =
         |n: i32| (topic.partitions.get(&n).unwrap().leader_epoch, topic.partitions.get(&n).unwrap().leader);
