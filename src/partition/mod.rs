@@ -231,8 +231,8 @@ impl Partition {
             return Err(Reject::new(ErrorCode::INVALID_RECORD, message));
         }
         if view.is_transactional() && !view.is_idempotent() {
-            let message = "a batch of a transaction has a producer".to_string();
-            return Err(Reject::new(ErrorCode::INVALID_RECORD, message));
+            let message = "a batch without a producer has no open transaction on this partition".to_string();
+            return Err(Reject::new(ErrorCode::INVALID_TXN_STATE, message));
         }
         let claimed = view.header();
         let is_brokers = self.rules.log_append_time || view.is_log_append_time();
