@@ -243,7 +243,7 @@ fn a_stopped_kafka_is_adopted_by_copy_and_in_place() {
         let to = target.0.join("data");
         let said = import(&["--from", data.to_str().unwrap(), "--data-dir", to.to_str().unwrap()]);
         let state = if killed { "not stopped cleanly" } else { "stopped cleanly" };
-        for text in [state, "11 (0 of Kafka's own)", "node.id=1", "of Kafka 4.2"] {
+        for text in [state, "12 (1 of Kafka's own)", "node.id=1", "of Kafka 4.2"] {
             assert!(said.contains(text), "{text}: {said}");
         }
         assert_eq!(listing(&data), before, "the source was changed");

@@ -31,6 +31,10 @@ const EXT4: usize = 1;
 const XFS: usize = 2;
 const PARTITIONS: i32 = 2;
 
+/// Librdkafka's consumers ask who coordinates their group, and so have this topic made. It lies on a disk that does not
+/// fail.
+const GROUPS: &str = "__consumer_offsets";
+
 /// A broker with several disks.
 struct Jbod {
     broker: Broker,
@@ -53,6 +57,8 @@ impl Jbod {
             jbod.put(n, Mounted::new(kind));
         }
         jbod.start();
+        create(&jbod.broker.address, GROUPS, 1, &[]);
+        jbod.broker.ottla(&["logdirs", "move", GROUPS, "--to", &jbod.dirs[PLAIN].display().to_string()]);
         for (n, name) in NAMES.into_iter().enumerate() {
             let settings = [("retention.ms", "-1"), ("segment.bytes", "1048576")];
             create(&jbod.broker.address, name, PARTITIONS, &settings);
@@ -205,7 +211,7 @@ impl Jbod {
         let looker = check::reader(&self.broker.address);
         let metadata = until_done(|| looker.fetch_metadata(None, Duration::from_secs(5)));
         let mut without = BTreeSet::new();
-        for topic in metadata.topics() {
+        for topic in metadata.topics().iter().filter(|topic| topic.name() != GROUPS) {
             let n = NAMES.iter().position(|name| *name == topic.name()).expect("there are no others");
             let led = topic.partitions().iter().filter(|partition| partition.leader() >= 0).count();
             assert!(led == 0 || led == PARTITIONS as usize, "{}: {led} are led", topic.name());
