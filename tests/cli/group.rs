@@ -54,12 +54,8 @@ fn member(broker: &Broker, group: &str, topic: &str, protocol: &str) -> BaseCons
     member
 }
 
-/// The group protocols that a broker offers: the newer one only where the feature is finalized.
-fn protocols(broker: &Broker) -> Vec<&'static str> {
-    let told = broker.ottla(&["cluster", "--output", "json"]).json();
-    let level = told[0]["features"]["group.version"]["level"].as_i64().unwrap_or(0);
-    if level >= 1 { vec!["classic", "consumer"] } else { vec!["classic"] }
-}
+/// The group protocols.
+const PROTOCOLS: [&str; 2] = ["classic", "consumer"];
 
 fn describe(broker: &Broker, group: &str) -> Value {
     broker.ottla(&["group", "describe", group, "--output", "json"]).json().remove(0)
@@ -72,17 +68,15 @@ fn groups_are_listed() {
     let (idle, busy, other) = (broker.topic("idle"), broker.topic("busy"), broker.topic("other"));
     commit(&broker, &idle, &topic, &[(0, 4)]);
     let _busy = member(&broker, &busy, &topic, "classic");
-    let newer = protocols(&broker).contains(&"consumer");
-    let _other = newer.then(|| member(&broker, &other, &topic, "consumer"));
+    let _other = member(&broker, &other, &topic, "consumer");
     let listed = |more: &[&str]| -> Vec<String> {
         let told = broker.ottla(&[&["group", "list", "--output", "json"], more].concat()).json();
         let ours = told.iter().map(|line| line["group"].as_str().unwrap().to_owned());
         ours.filter(|group| [&idle, &busy, &other].contains(&group)).collect()
     };
-    let others = if newer { vec![other.clone()] } else { Vec::new() };
-    assert_eq!(listed(&[]), [vec![busy.clone(), idle.clone()], others.clone()].concat());
+    assert_eq!(listed(&[]), [busy.as_str(), &idle, &other]);
     assert_eq!(listed(&["--state", "empty"]), [idle.as_str()]);
-    assert_eq!(listed(&["--type", "consumer"]), others);
+    assert_eq!(listed(&["--type", "consumer"]), [other.as_str()]);
     assert_eq!(listed(&["--type", "classic", "--state", "Stable"]), [busy.as_str()]);
     let shown = broker.ottla(&["group", "list"]).ok();
     assert!(shown.starts_with("GROUP") && shown.contains(&idle), "{shown}");
@@ -94,7 +88,7 @@ fn groups_are_listed() {
 fn groups_of_both_protocols_are_described() {
     let broker = Broker::start();
     let topic = ten(&broker, "described");
-    for protocol in protocols(&broker) {
+    for protocol in PROTOCOLS {
         let group = broker.topic(protocol);
         commit(&broker, &group, &topic, &[(0, 4)]);
         let _member = member(&broker, &group, &topic, protocol);
@@ -210,7 +204,7 @@ fn a_group_goes_on_where_it_is_told_to() {
 fn a_group_with_members_is_left_as_it_is() {
     let broker = Broker::start();
     let topic = ten(&broker, "held");
-    for protocol in protocols(&broker) {
+    for protocol in PROTOCOLS {
         let group = broker.topic(protocol);
         commit(&broker, &group, &topic, &[(0, 4)]);
         let held = member(&broker, &group, &topic, protocol);
