@@ -101,9 +101,8 @@ impl Follower {
             self.shard.coordinate_by(&image, &News::unknown(&image));
             return self.compare(&before, &image);
         };
-        if let Some(changes) = image.changes_since(before.version()) {
-            self.shard.coordinate_by(&image, &News::of(&before, &image, changes));
-        }
+        let changes: Vec<&Change> = changes.collect();
+        self.shard.coordinate_by(&image, &News::of(&before, &image, changes.iter().copied()));
         let layers = self.layers(&image);
         let (mut topics, mut partitions, mut all) = (BTreeSet::new(), BTreeSet::new(), false);
         for change in changes {
