@@ -145,3 +145,7 @@ pub const MARKERS_RETRY_MS: u64 = 100;
 /// Producers of one partition that the transaction coordinator is being asked about; past it, the one that was asked
 /// about first has to be asked about again.
 pub const VERIFICATIONS: usize = 10_000;
+
+/// Producers that a coordinator of groups knows because they commit offsets within transactions. Beyond that those that
+/// were silent longest are forgotten; their partition still knows them.
+pub const COMMITTERS: usize = 50_000;

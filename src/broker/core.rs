@@ -7,13 +7,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use super::api::init_producer_id::ProducerIds;
 use super::api::recompress::Workbench;
 use super::call::Caller;
 use super::connection::{self, Connections};
 use super::connection_limits::{Board, Gone};
 use super::loggers::Loggers;
 use super::messages::ToCore;
+use super::producer_ids::ProducerIds;
 use super::sessions::{SessionLimits, Sessions};
 use crate::config::BrokerConfig;
 use crate::controller::Image;

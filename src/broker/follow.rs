@@ -47,6 +47,7 @@ impl Follower {
             core.caller.call(controller, ShardRequest::Command(command))
         };
         shard.set_controller(Rc::new(ask));
+        shard.transactions.set_core(Rc::downgrade(&core));
         Follower { core, shard, image }
     }
 
@@ -137,6 +138,7 @@ impl Follower {
             self.shard.expire_producers(after_ms, every);
         }
         self.shard.groups.tune(layers);
+        self.shard.transactions.tune(layers);
         let cores = self.core.reactor.cores();
         self.shard.tune_cleaner(CleanerConfig::of(layers, cores));
         let moved = layers.value("replica.alter.log.dirs.io.max.bytes.per.second");

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use crate::collections::Set;
 use crate::controller::Image;
-use crate::coordinator;
+use crate::coordinator::{self, transaction};
 pub use crate::log::PartitionId;
 use crate::partition::producers::ActiveProducer;
 use crate::reactor::{Accepted, Nanos};
@@ -16,6 +16,7 @@ use crate::wire::uuid::Uuid;
 use super::connection_limits::Gone;
 use super::controller::{Command, CommandReply};
 use super::coordinator::groups::GroupCall;
+use super::coordinator::transactions::TransactionCall;
 use super::dirs::Dirs;
 
 /// A message on the bus.
@@ -109,6 +110,8 @@ pub enum ShardRequest {
     Relocate(Vec<(PartitionId, Uuid)>),
     /// Ask a coordinator of groups.
     Group(Box<GroupCall>),
+    /// Ask a coordinator of transactions.
+    Transaction(Box<TransactionCall>),
     /// A command for the controller; sent to the controller's core only.
     Command(Command),
 }
@@ -135,6 +138,8 @@ pub enum ShardReply {
     Relocate(Vec<Result<(), ErrorCode>>),
     /// To [`ShardRequest::Group`].
     Group(Box<coordinator::Reply>),
+    /// To [`ShardRequest::Transaction`].
+    Transaction(Box<transaction::Reply>),
     /// To [`ShardRequest::Command`].
     Command(CommandReply),
 }

@@ -30,6 +30,7 @@ pub mod node;
 pub mod open;
 mod pace;
 pub mod produce;
+pub mod producer_ids;
 pub mod producer_state;
 pub mod producers;
 pub mod read_cache;

@@ -13,6 +13,7 @@ use std::time::Duration;
 use super::call::Responder;
 use super::cleaner::CleanerConfig;
 use super::coordinator::groups::GroupSeats;
+use super::coordinator::transactions::TransactionSeats;
 use super::kept_memory::KeptMemory;
 use super::messages::{PartitionId, ShardReply, ShardRequest};
 use super::produce::Parked;
@@ -81,6 +82,8 @@ pub struct Shard {
     pub(super) move_rate: SharedRate,
     /// The coordinators of groups.
     pub(super) groups: GroupSeats,
+    /// The coordinators of transactions.
+    pub(super) transactions: TransactionSeats,
     /// The way to the controller.
     controller: RefCell<Option<AskController>>,
     /// Answers what only the controller's core can.
@@ -120,6 +123,7 @@ impl Shard {
             moves: Semaphore::new(MOVES_AT_ONCE),
             move_rate: SharedRate::new(),
             groups: GroupSeats::default(),
+            transactions: TransactionSeats::default(),
             controller: RefCell::new(None),
             commands: RefCell::new(None),
             early: RefCell::default(),
@@ -166,6 +170,7 @@ impl Shard {
                 responder.answer(ShardReply::Relocate(replies.collect()));
             }
             ShardRequest::Group(call) => self.ask_groups(*call, responder),
+            ShardRequest::Transaction(call) => self.ask_transactions(*call, responder),
             ShardRequest::Command(command) => {
                 let handler = self.commands.borrow().clone();
                 match handler {

@@ -294,6 +294,11 @@ impl FakeShard {
                 let refused = crate::coordinator::refuse(call.request, ErrorCode::NOT_COORDINATOR);
                 responder.answer(ShardReply::Group(Box::new(refused)));
             }
+            ShardRequest::Transaction(call) => {
+                let refused =
+                    crate::coordinator::transaction::refuse(call.request, ErrorCode::NOT_COORDINATOR);
+                responder.answer(ShardReply::Transaction(Box::new(refused)));
+            }
             ShardRequest::Command(command) => self.commands.borrow_mut().push((command, responder)),
         }
     }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::committers::Committers;
 use super::group::{Group, Turn};
 use super::names::{Name, Names};
 use super::offsets::expiry::Sweeps;
@@ -66,6 +67,8 @@ pub enum Request {
         producer: super::records::Producer,
         /// The epoch of the transaction's coordinator.
         coordinator_epoch: i32,
+        /// The version of the protocol of transactions.
+        transaction_version: i16,
         /// Whether it is committed.
         commit: bool,
     },
@@ -174,6 +177,7 @@ pub struct Groups {
     pub(super) names: Names,
     pub(super) groups: BTreeMap<Name, Group>,
     pending: PendingOffsets,
+    committers: Committers,
     timers: Timers<Timer>,
     pub(super) sweeps: Sweeps,
     /// While beginning: the last group that is done.
@@ -192,6 +196,7 @@ impl Groups {
             names: Names::default(),
             groups: BTreeMap::new(),
             pending: PendingOffsets::default(),
+            committers: Committers::default(),
             timers: Timers::new(),
             sweeps: Sweeps::default(),
             begun: None,
@@ -236,6 +241,11 @@ impl Groups {
     /// The offsets of open transactions.
     pub fn pending(&self) -> &PendingOffsets {
         &self.pending
+    }
+
+    /// The producers that have committed offsets within transactions.
+    pub fn committers(&self) -> &Committers {
+        &self.committers
     }
 
     /// How many deadlines there are.
@@ -413,10 +423,13 @@ impl Groups {
                 let results = self.delete(groups, effects);
                 effects.reply(token, Reply::Delete(results));
             }
-            Request::EndTransaction { producer, coordinator_epoch, commit } => {
-                effects.form = Form::Marker(producer);
-                effects.records.push(Record::EndTransaction { commit, coordinator_epoch });
-                effects.reply(token, Reply::EndTransaction(ErrorCode::NONE));
+            Request::EndTransaction { producer, coordinator_epoch, transaction_version, commit } => {
+                let may_end = self.committers.check_marker(producer, coordinator_epoch, transaction_version);
+                if may_end.is_ok() {
+                    effects.form = Form::Marker(producer);
+                    effects.records.push(Record::EndTransaction { commit, coordinator_epoch });
+                }
+                effects.reply(token, Reply::EndTransaction(may_end.err().unwrap_or(ErrorCode::NONE)));
             }
         }
     }
@@ -435,6 +448,7 @@ impl Machine for Groups {
     type Undo = Undo;
 
     fn replay(&mut self, form: &Form, record: &Record) -> Undo {
+        self.committers.note(form, record.coordinator_epoch());
         match (record, form) {
             (Record::Offset(key, value), form) => self.replay_offset(form, key, value.as_ref()),
             (Record::Group(key, value), _) => self.replay_group(key, value.as_ref()),

@@ -27,9 +27,10 @@
 //!   stored has its old id again. A group of which nothing is durable any more is gone, and so are its members.
 
 pub mod assign;
+pub mod committers;
 pub mod group;
 pub mod groups;
-mod names;
+pub mod names;
 pub mod offsets;
 pub mod records;
 mod refusals;

@@ -170,6 +170,14 @@ const GROUP_VERSION: i16 = 3;
 const OFFSET_EXPIRES: i16 = 1;
 
 impl Record {
+    /// The epoch of the transaction's coordinator, where it says one.
+    pub fn coordinator_epoch(&self) -> Option<i32> {
+        match self {
+            Record::EndTransaction { coordinator_epoch, .. } => Some(*coordinator_epoch),
+            _ => None,
+        }
+    }
+
     /// The bytes of key and value of a record of a batch that is not a marker.
     pub fn encode(&self) -> Result<(Bytes, Option<Bytes>), EncodeError> {
         match self {

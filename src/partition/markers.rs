@@ -67,16 +67,24 @@ impl Marker {
 
 /// What a partition knows of the producer of a marker.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Known {
+pub struct Known {
+    /// Its epoch.
     pub epoch: i16,
+    /// The epoch of the coordinator that has written its last marker.
     pub coordinator_epoch: i32,
+    /// Whether a transaction of it is open here.
     pub in_transaction: bool,
 }
 
-/// Whether a marker may be appended, that goes by this version of the protocol of transactions.
-pub(super) fn check(marker: &Marker, transaction_version: i16, known: Option<Known>) -> Result<(), Reject> {
+/// Whether a marker for this producer id and epoch may be appended, from a coordinator of this epoch, that goes by this
+/// version of the protocol of transactions.
+pub fn check(
+    (id, epoch): (i64, i16),
+    coordinator_epoch: i32,
+    transaction_version: i16,
+    known: Option<Known>,
+) -> Result<(), Reject> {
     let Some(known) = known else { return Ok(()) };
-    let (id, epoch) = (marker.producer_id, marker.producer_epoch);
     let is_newer = match transaction_version >= EPOCH_PER_TRANSACTION {
         // The same epoch again: the marker was written before, and the producer has not begun anew.
         true => epoch > known.epoch || epoch == known.epoch && !known.in_transaction,
@@ -92,12 +100,12 @@ pub(super) fn check(marker: &Marker, transaction_version: i16, known: Option<Kno
             ),
         ));
     }
-    if marker.coordinator_epoch < known.coordinator_epoch {
+    if coordinator_epoch < known.coordinator_epoch {
         return Err(Reject::new(
             ErrorCode::TRANSACTION_COORDINATOR_FENCED,
             format!(
                 "the coordinator of producer {id} has the epoch {}; the marker has {}",
-                known.coordinator_epoch, marker.coordinator_epoch
+                known.coordinator_epoch, coordinator_epoch
             ),
         ));
     }
@@ -143,7 +151,11 @@ mod tests {
     #[test]
     fn epochs_say_whether_a_marker_is_late() {
         let known = |epoch, in_transaction| Some(Known { epoch, coordinator_epoch: 9, in_transaction });
-        let told = |version, known| check(&MARKER, version, known).map_err(|reject| reject.error);
+        let checked = |marker: Marker, version, known| {
+            let producer = (marker.producer_id, marker.producer_epoch);
+            check(producer, marker.coordinator_epoch, version, known).map_err(|reject| reject.error)
+        };
+        let told = |version, known| checked(MARKER, version, known);
         let late = Err(ErrorCode::INVALID_PRODUCER_EPOCH);
         for version in [0, 1] {
             assert_eq!(told(version, known(3, true)), Ok(()), "the transaction's own epoch");
@@ -156,7 +168,7 @@ mod tests {
         assert_eq!(told(2, known(4, false)), late);
         assert_eq!((told(0, None), told(2, None)), (Ok(()), Ok(())));
         let fenced = Marker { coordinator_epoch: 8, ..MARKER };
-        let told = check(&fenced, 2, known(2, true)).map_err(|reject| reject.error);
+        let told = checked(fenced, 2, known(2, true));
         assert_eq!(told, Err(ErrorCode::TRANSACTION_COORDINATOR_FENCED));
     }
 }

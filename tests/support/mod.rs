@@ -171,11 +171,22 @@ impl Broker {
 
 impl Drop for Broker {
     fn drop(&mut self) {
+        let said = std::thread::panicking().then(|| self.log());
         if let Some(process) = &mut self.process {
+            if let Some(said) = said {
+                let ended = process.try_wait();
+                eprintln!("ottla serve, which has ended with {ended:?}, said last:\n{}", last(&said, 60));
+            }
             let _ = process.kill();
             let _ = process.wait();
         }
     }
+}
+
+/// The last lines of a text.
+fn last(text: &str, lines: usize) -> &str {
+    let start = text.rmatch_indices('\n').nth(lines).map_or(0, |(at, _)| at + 1);
+    &text[start..]
 }
 
 /// The output of a command that succeeded.

@@ -6,7 +6,7 @@ use super::Asked;
 use super::commands::{command, patience};
 use crate::broker::connection::{Ended, Reply};
 use crate::broker::controller::{Command, CommandReply};
-use crate::broker::coordinator::GROUPS_TOPIC;
+use crate::broker::coordinator::{GROUPS_TOPIC, TRANSACTIONS_TOPIC};
 use crate::broker::core::Core;
 use crate::collections::Set;
 use crate::controller::{Image, Refusal, names};
@@ -60,27 +60,56 @@ fn wanted(core: &Core, image: &Image, name: &str) -> CreatableTopic {
         replication_factor: -1,
         ..CreatableTopic::default()
     };
-    if name != GROUPS_TOPIC {
-        return topic;
-    }
+    let Some(internal) = Internal::named(name) else { return topic };
     let layers = &core.config.layers;
     let value = |name: &str| layers.value(name).unwrap_or_default().trim().to_string();
     let number = |name: &str| value(name).parse::<i32>().unwrap_or(-1);
-    let replicas = "offsets.topic.replication.factor";
-    let factor = i16::try_from(number(replicas)).unwrap_or(-1);
+    let factor = i16::try_from(number(internal.replicas)).unwrap_or(-1);
     // Nobody has asked for more replicas than there are brokers: then a cluster of one has groups too.
     let brokers = i16::try_from(image.brokers().count()).unwrap_or(i16::MAX).max(1);
-    let replication_factor = if layers.given(replicas).is_some() { factor } else { factor.min(brokers) };
+    let asked = layers.given(internal.replicas).is_some();
+    let replication_factor = if asked { factor } else { factor.min(brokers) };
     let config = |name: &str, value: String| CreatableTopicConfig { name: name.into(), value: Some(value) };
-    CreatableTopic {
-        num_partitions: number("offsets.topic.num.partitions"),
-        replication_factor,
-        configs: vec![
-            config("cleanup.policy", "compact".into()),
-            config("compression.type", "producer".into()),
-            config("segment.bytes", value("offsets.topic.segment.bytes")),
-        ],
-        ..topic
+    let mut configs = vec![
+        config("cleanup.policy", "compact".into()),
+        config("compression.type", internal.compression.into()),
+        config("segment.bytes", value(internal.segment_bytes)),
+    ];
+    if let Some(min_isr) = internal.min_isr {
+        configs.push(config("min.insync.replicas", value(min_isr)));
+        configs.push(config("unclean.leader.election.enable", "false".into()));
+    }
+    CreatableTopic { num_partitions: number(internal.partitions), replication_factor, configs, ..topic }
+}
+
+/// How a topic is made that Kafka keeps for itself: the names of its settings, and what is not set.
+struct Internal {
+    partitions: &'static str,
+    replicas: &'static str,
+    segment_bytes: &'static str,
+    min_isr: Option<&'static str>,
+    compression: &'static str,
+}
+
+impl Internal {
+    fn named(topic: &str) -> Option<Internal> {
+        match topic {
+            GROUPS_TOPIC => Some(Internal {
+                partitions: "offsets.topic.num.partitions",
+                replicas: "offsets.topic.replication.factor",
+                segment_bytes: "offsets.topic.segment.bytes",
+                min_isr: None,
+                compression: "producer",
+            }),
+            TRANSACTIONS_TOPIC => Some(Internal {
+                partitions: "transaction.state.log.num.partitions",
+                replicas: "transaction.state.log.replication.factor",
+                segment_bytes: "transaction.state.log.segment.bytes",
+                min_isr: Some("transaction.state.log.min.isr"),
+                compression: "uncompressed",
+            }),
+            _ => None,
+        }
     }
 }
 

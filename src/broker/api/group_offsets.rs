@@ -14,6 +14,8 @@ use crate::wire::uuid::Uuid;
 
 /// The first version of OffsetCommit and OffsetFetch that names topics by their ids.
 const BY_ID: i16 = 10;
+/// From this version of TxnOffsetCommit on, clients come again when a coordinator is still loading.
+const KNOWS_LOADING: i16 = 2;
 /// The first version of OffsetFetch that asks for several groups.
 const SEVERAL: i16 = 8;
 /// The first version of OffsetFetch that has a place for an error of the group.
@@ -71,6 +73,57 @@ pub async fn commit(mut asked: Asked) -> Result<Reply, Ended> {
                 Some(at) => response.topics[*at].partitions.extend(topic.partitions),
                 None => response.topics.push(topic),
             }
+        }
+    }
+    asked.reply(&response)
+}
+
+/// Commits offsets of partitions that there are, within a transaction.
+pub async fn commit_in_transaction(mut asked: Asked) -> Result<Reply, Ended> {
+    let mut request: TxnOffsetCommitRequest = asked.decode()?;
+    let image = asked.client.core.image();
+    let mut response = TxnOffsetCommitResponse::default();
+    let mut known = Vec::new();
+    for mut topic in std::mem::take(&mut request.topics) {
+        let found = image.topic_named(&topic.name);
+        let is_there = |p: &TxnOffsetCommitRequestPartition| {
+            found.is_some_and(|found| found.partitions.contains_key(&p.partition_index))
+        };
+        let (there, missing): (Vec<_>, Vec<_>) = topic.partitions.into_iter().partition(is_there);
+        topic.partitions = there;
+        if !missing.is_empty() {
+            let refused = |p: TxnOffsetCommitRequestPartition| TxnOffsetCommitResponsePartition {
+                partition_index: p.partition_index,
+                error_code: ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
+            };
+            response.topics.push(TxnOffsetCommitResponseTopic {
+                name: topic.name.clone(),
+                partitions: missing.into_iter().map(refused).collect(),
+            });
+        }
+        if !topic.partitions.is_empty() {
+            known.push(topic);
+        }
+    }
+    if !known.is_empty() {
+        request.topics = known;
+        let group = request.group_id.clone();
+        let coordinator::Reply::TxnOffsetCommit(committed) =
+            ask(&asked, &group, Request::TxnOffsetCommit(request)).await
+        else {
+            unreachable!("a coordinator answers what it was asked")
+        };
+        for topic in committed.topics {
+            match response.topics.iter_mut().find(|known| known.name == topic.name) {
+                Some(known) => known.partitions.extend(topic.partitions),
+                None => response.topics.push(topic),
+            }
+        }
+    }
+    if asked.version < KNOWS_LOADING {
+        let partitions = response.topics.iter_mut().flat_map(|topic| &mut topic.partitions);
+        for partition in partitions.filter(|p| p.error_code == ErrorCode::COORDINATOR_LOAD_IN_PROGRESS) {
+            partition.error_code = ErrorCode::COORDINATOR_NOT_AVAILABLE;
         }
     }
     asked.reply(&response)

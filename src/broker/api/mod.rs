@@ -37,6 +37,7 @@ mod produce_refused;
 pub mod reassignments;
 pub mod recompress;
 pub mod scram_credentials;
+pub mod transactions;
 pub mod unregister_broker;
 pub mod update_features;
 
@@ -219,6 +220,12 @@ async fn dispatch(asked: Asked) -> Result<Reply, Ended> {
         ApiKey::IncrementalAlterConfigs => alter_configs::change(asked).await,
         ApiKey::ListConfigResources => list_config_resources::answer(asked).await,
         ApiKey::InitProducerId => init_producer_id::answer(asked).await,
+        ApiKey::AddPartitionsToTxn => transactions::add_partitions(asked).await,
+        ApiKey::AddOffsetsToTxn => transactions::add_offsets(asked).await,
+        ApiKey::EndTxn => transactions::end(asked).await,
+        ApiKey::TxnOffsetCommit => group_offsets::commit_in_transaction(asked).await,
+        ApiKey::ListTransactions => transactions::list(asked).await,
+        ApiKey::DescribeTransactions => transactions::describe(asked).await,
         ApiKey::FindCoordinator => find_coordinator::answer(asked).await,
         ApiKey::JoinGroup => group_members::join(asked).await,
         ApiKey::SyncGroup => group_members::sync(asked).await,

@@ -5,14 +5,13 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::seat::{Seat, now};
+use super::seat::{Seat, Seats, now};
 use super::topics::{News, group_settings, view};
 use super::{GROUPS_TOPIC, partition_for};
 use crate::broker::call::Responder;
 use crate::broker::messages::{PartitionId, ShardReply};
 use crate::broker::replica::Replica;
 use crate::broker::shard::Shard;
-use crate::collections::Map;
 use crate::config::Layers;
 use crate::controller::Image;
 use crate::coordinator::assign::Assignor;
@@ -36,7 +35,7 @@ pub struct GroupCall {
 
 /// The coordinators of groups on a core.
 pub struct GroupSeats {
-    seats: RefCell<Map<PartitionId, Rc<Seat<Groups>>>>,
+    seats: Seats<Groups>,
     settings: RefCell<(Settings, u64)>,
     /// The metadata that they go by; none before there is some.
     image: RefCell<Option<Arc<Image>>>,
@@ -45,7 +44,7 @@ pub struct GroupSeats {
 impl Default for GroupSeats {
     fn default() -> GroupSeats {
         let settings = RefCell::new((Settings::default(), COMMIT_TIMEOUT_MS));
-        GroupSeats { seats: RefCell::default(), settings, image: RefCell::default() }
+        GroupSeats { seats: Seats::default(), settings, image: RefCell::default() }
     }
 }
 
@@ -55,8 +54,19 @@ impl GroupSeats {
         *self.settings.borrow_mut() = settings(layers);
     }
 
-    fn get(&self, id: PartitionId) -> Option<Rc<Seat<Groups>>> {
-        self.seats.borrow().get(&id).cloned()
+    /// Whether a coordinator serves on this partition.
+    pub fn is_active(&self, id: PartitionId) -> bool {
+        self.seats.get(id).is_some_and(|seat| seat.is_active())
+    }
+
+    /// Coordinates no more on this partition.
+    pub fn unseat(&self, id: PartitionId) {
+        self.seats.close(id);
+    }
+
+    /// Coordinates no more at all.
+    pub fn unseat_all(&self) {
+        self.seats.close_all();
     }
 }
 
@@ -64,79 +74,51 @@ impl Shard {
     /// Asks a coordinator of groups.
     pub(in crate::broker) fn ask_groups(&self, call: GroupCall, responder: Responder) {
         let GroupCall { id, caller, request } = call;
-        match self.groups.get(id) {
-            Some(seat) => {
+        match (self.groups.seats.get(id), request) {
+            (Some(seat), Request::TxnOffsetCommit(request)) => {
+                self.commit_in_transaction(seat, caller, request, responder);
+            }
+            (Some(seat), request) => {
                 let event = |token| Event::Request(Caller { token, ..caller }, request);
                 seat.ask(now(&self.reactor), responder, event);
             }
-            None => {
-                let error = match self.replica(id) {
-                    Some(replica) if replica.is_opening() => ErrorCode::COORDINATOR_LOAD_IN_PROGRESS,
-                    _ => ErrorCode::NOT_COORDINATOR,
-                };
-                responder.answer(ShardReply::Group(Box::new(refuse(request, error))));
-            }
+            (None, request) => responder.answer(refused(request, self.no_coordinator(id))),
         }
     }
 
-    /// Begins to coordinate, where the partition is one of an internal topic.
-    pub(in crate::broker) fn seat_coordinator(self: &Rc<Shard>, replica: &Replica) {
-        if &*replica.topic != GROUPS_TOPIC || self.is_stopping() {
-            return;
-        }
-        // One that serves goes on where its partition was moved to another log directory: the log is the same.
-        match self.groups.get(replica.id) {
-            Some(seat) if seat.is_active() => return,
-            Some(seat) => seat.close(ErrorCode::NOT_COORDINATOR),
-            None => {}
-        }
+    /// Begins to coordinate groups on their partition.
+    pub(super) fn seat_groups(self: &Rc<Shard>, replica: &Replica) {
         let (settings, commit_timeout_ms) = self.groups.settings.borrow().clone();
-        let seat = Seat::new(replica, Runtime::new(Groups::new(settings), commit_timeout_ms));
-        self.groups.seats.borrow_mut().insert(replica.id, seat.clone());
-        let id = replica.id;
-        let begun = |shard: &Rc<Shard>, seat: &Seat<Groups>| {
+        let runtime = Runtime::new(Groups::new(settings), commit_timeout_ms);
+        let seat = Seat::new(replica, runtime, |_| Box::new(|_| unreachable!("groups order nothing")));
+        let begun = |shard: &Rc<Shard>, seat: &Rc<Seat<Groups>>| {
             let image = shard.groups.image.borrow().clone();
             if let Some(image) = image {
                 tell_news(shard, seat, &image, &News::unknown(&image));
             }
         };
-        seat.start(self, begun, move |shard| {
-            if let Some(replica) = shard.replica(id) {
-                shard.seat_coordinator(&replica);
-            }
-        });
+        self.groups.seats.start(self, seat, begun);
     }
 
-    /// Has the coordinators go by this image from now on.
-    pub(in crate::broker) fn coordinate_by(&self, image: &Arc<Image>, news: &News) {
+    /// Has the coordinators of groups go by this image from now on.
+    pub(super) fn coordinate_groups_by(&self, image: &Arc<Image>, news: &News) {
         *self.groups.image.borrow_mut() = Some(image.clone());
-        let seats: Vec<_> = self.groups.seats.borrow().values().cloned().collect();
-        for seat in seats.into_iter().filter(|seat| seat.is_active()) {
+        for seat in self.groups.seats.active() {
             tell_news(self, &seat, image, news);
         }
     }
 
-    /// Coordinates no more on this partition.
-    pub(in crate::broker) fn unseat_coordinator(&self, id: PartitionId) {
-        let seat = self.groups.seats.borrow_mut().remove(&id);
-        if let Some(seat) = seat {
-            seat.close(ErrorCode::NOT_COORDINATOR);
-        }
-    }
-
-    /// Coordinates no more at all.
-    pub(in crate::broker) fn unseat_coordinators(&self) {
-        let seats = self.groups.seats.take();
-        seats.into_values().for_each(|seat| seat.close(ErrorCode::NOT_COORDINATOR));
-    }
-
     /// Topics of these names are no more: what is committed for them goes.
     pub(in crate::broker) fn topics_deleted(&self, topics: &BTreeSet<String>) {
-        let seats: Vec<_> = self.groups.seats.borrow().values().cloned().collect();
-        for seat in seats.into_iter().filter(|seat| seat.is_active()) {
+        for seat in self.groups.seats.active() {
             seat.tell(now(&self.reactor), Event::TopicsDeleted(topics.clone()));
         }
     }
+}
+
+/// The answer to a request that is not handled.
+pub(super) fn refused(request: Request, error: ErrorCode) -> ShardReply {
+    ShardReply::Group(Box::new(refuse(request, error)))
 }
 
 fn tell_news(shard: &Shard, seat: &Seat<Groups>, image: &Arc<Image>, news: &News) {

@@ -5,6 +5,7 @@ use bytes::Bytes;
 use crate::broker::messages::ShardReply;
 use crate::coordinator::records::{Form, Producer, Record};
 use crate::coordinator::runtime::Machine;
+use crate::coordinator::transaction::{self, Transactions};
 use crate::coordinator::{Groups, Reply};
 use crate::wire::batch::{Batch, BatchBuilder, BatchError, control_key};
 use crate::wire::codec::{Reader, Writer};
@@ -55,30 +56,74 @@ impl Journal for Groups {
     }
 
     fn read(batch: &Batch<'_>, load: &mut dyn FnMut(&Form, &Record)) -> Result<(), String> {
-        let at = |error: BatchError| format!("in the batch at offset {}: {error}", batch.base_offset());
         let producer = Producer { id: batch.producer_id(), epoch: batch.producer_epoch() };
         let form = match (batch.is_control(), batch.is_transactional()) {
             (true, _) => Form::Marker(producer),
             (false, true) => Form::Transactional(producer),
             (false, false) => Form::Plain,
         };
-        for record in batch.open(BATCH_MAX).map_err(at)?.iter() {
-            let record = record.map_err(at)?;
+        each_record(batch, |key, value| {
             let read = match form {
-                Form::Marker(_) => read_marker(record.key, record.value),
-                _ => read_record(record.key, record.value),
+                Form::Marker(_) => read_marker(key, value)?,
+                _ => read_record(key, value)?,
             };
-            let read = read.map_err(|why| format!("the record at offset {}: {why}", record.offset))?;
-            if let Some(read) = read {
-                load(&form, &read);
-            }
-        }
-        Ok(())
+            read.iter().for_each(|record| load(&form, record));
+            Ok(())
+        })
     }
 
     fn answer(reply: Reply) -> ShardReply {
         ShardReply::Group(Box::new(reply))
     }
+}
+
+impl Journal for Transactions {
+    const WHAT: &'static str = "transactions";
+
+    fn write((): &(), records: &[transaction::Record], now_ms: i64) -> Result<Bytes, String> {
+        let mut builder = BatchBuilder::new();
+        for record in records {
+            let (key, value) = record.encode().map_err(|error| error.to_string())?;
+            builder.append(now_ms, Some(&key), value.as_deref(), &[]);
+        }
+        builder.build().map(Bytes::from).map_err(|error| error.to_string())
+    }
+
+    fn read(batch: &Batch<'_>, load: &mut dyn FnMut(&(), &transaction::Record)) -> Result<(), String> {
+        if batch.is_control() {
+            return Ok(());
+        }
+        each_record(batch, |key, value| {
+            let (key, value) = owned(key, value)?;
+            let read = transaction::Record::decode(key, value).map_err(|error| error.to_string())?;
+            read.iter().for_each(|record| load(&(), record));
+            Ok(())
+        })
+    }
+
+    fn answer(reply: transaction::Reply) -> ShardReply {
+        ShardReply::Transaction(Box::new(reply))
+    }
+}
+
+/// Reads every record of a batch; an error names its place.
+fn each_record(
+    batch: &Batch<'_>,
+    mut read: impl FnMut(Option<&[u8]>, Option<&[u8]>) -> Result<(), String>,
+) -> Result<(), String> {
+    let at = |error: BatchError| format!("in the batch at offset {}: {error}", batch.base_offset());
+    for record in batch.open(BATCH_MAX).map_err(at)?.iter() {
+        let record = record.map_err(at)?;
+        read(record.key, record.value)
+            .map_err(|why| format!("the record at offset {}: {why}", record.offset))?;
+    }
+    Ok(())
+}
+
+/// Key and value, copied: what is kept of them must not keep the window of the file that they were read with.
+fn owned(key: Option<&[u8]>, value: Option<&[u8]>) -> Result<(Bytes, Option<Bytes>), String> {
+    let key = key.ok_or("it has no key")?;
+    Ok((Bytes::copy_from_slice(key), value.map(Bytes::copy_from_slice)))
 }
 
 fn marker(coordinator_epoch: i32) -> Result<Bytes, String> {
@@ -89,9 +134,7 @@ fn marker(coordinator_epoch: i32) -> Result<Bytes, String> {
 }
 
 fn read_record(key: Option<&[u8]>, value: Option<&[u8]>) -> Result<Option<Record>, String> {
-    let key = key.ok_or("it has no key")?;
-    // Copied: what is kept of it must not keep the window of the file that it was read with.
-    let (key, value) = (Bytes::copy_from_slice(key), value.map(Bytes::copy_from_slice));
+    let (key, value) = owned(key, value)?;
     Record::decode(key, value).map_err(|error| error.to_string())
 }
 

@@ -2,12 +2,26 @@
 //!
 //! [`seat`] runs a pure coordinator over its partition's log: reads it when the partition is opened, appends what the
 //! coordinator decides, and answers when that is durable. [`journal`] is how a coordinator's records stand in batches.
-//! [`groups`] is what the shard asks the coordinators of groups, [`topics`] what they see of the cluster.
+//! [`groups`] is what the shard asks the coordinators of groups, [`topics`] what they see of the cluster;
+//! [`transactions`] is what it asks those of transactions, [`markers`] how these end transactions in the partitions.
 
+mod commits;
 pub mod groups;
 pub mod journal;
+pub mod markers;
 pub mod seat;
 pub mod topics;
+pub mod transactions;
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use self::topics::News;
+use super::messages::PartitionId;
+use super::replica::Replica;
+use super::shard::Shard;
+use crate::controller::Image;
+use crate::wire::error::ErrorCode;
 
 /// The topic of committed offsets and of groups.
 pub const GROUPS_TOPIC: &str = "__consumer_offsets";
@@ -28,6 +42,47 @@ pub fn partition_for(key: &str, partitions: usize) -> i32 {
     let count = i32::try_from(partitions.max(1)).unwrap_or(i32::MAX);
     // Kafka's absolute value takes the sign away, nothing else.
     (hash & i32::MAX) % count
+}
+
+impl Shard {
+    /// Begins to coordinate, where the partition is one of an internal topic. A coordinator that serves goes on where its
+    /// partition was moved to another log directory: the log is the same.
+    pub(super) fn seat_coordinator(self: &Rc<Shard>, replica: &Replica) {
+        if self.is_stopping() {
+            return;
+        }
+        match &*replica.topic {
+            GROUPS_TOPIC if !self.groups.is_active(replica.id) => self.seat_groups(replica),
+            TRANSACTIONS_TOPIC if !self.transactions.is_active(replica.id) => self.seat_transactions(replica),
+            _ => {}
+        }
+    }
+
+    /// Coordinates no more on this partition.
+    pub(super) fn unseat_coordinator(&self, id: PartitionId) {
+        self.groups.unseat(id);
+        self.transactions.unseat(id);
+    }
+
+    /// Coordinates no more at all.
+    pub(super) fn unseat_coordinators(&self) {
+        self.groups.unseat_all();
+        self.transactions.unseat_all();
+    }
+
+    /// Has the coordinators go by this image from now on.
+    pub(super) fn coordinate_by(&self, image: &Arc<Image>, news: &News) {
+        self.coordinate_groups_by(image, news);
+        self.coordinate_transactions_by(image);
+    }
+
+    /// What is answered for a partition that has no coordinator here.
+    fn no_coordinator(&self, id: PartitionId) -> ErrorCode {
+        match self.replica(id) {
+            Some(replica) if replica.is_opening() => ErrorCode::COORDINATOR_LOAD_IN_PROGRESS,
+            _ => ErrorCode::NOT_COORDINATOR,
+        }
+    }
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::time::Duration;
 
 use super::journal::Journal;
@@ -53,6 +53,62 @@ pub struct Seat<M: Journal> {
     begun: Bell,
     /// Rung when the coordinator ends.
     over: Bell,
+    /// Carries out what the coordinator orders: replies that nobody has asked for.
+    orders: Box<dyn Fn(M::Reply)>,
+}
+
+/// The coordinators of one kind on a core, by their partitions.
+pub struct Seats<M: Journal>(RefCell<Map<PartitionId, Rc<Seat<M>>>>);
+
+impl<M: Journal> Default for Seats<M> {
+    fn default() -> Seats<M> {
+        Seats(RefCell::default())
+    }
+}
+
+impl<M: Journal> Seats<M> {
+    /// The coordinator on this partition.
+    pub fn get(&self, id: PartitionId) -> Option<Rc<Seat<M>>> {
+        self.0.borrow().get(&id).cloned()
+    }
+
+    /// Those that handle requests.
+    pub fn active(&self) -> Vec<Rc<Seat<M>>> {
+        self.0.borrow().values().filter(|seat| seat.is_active()).cloned().collect()
+    }
+
+    /// Begins with a coordinator, in the place of one that serves no more. `begun` is called when it serves.
+    pub fn start(
+        &self,
+        shard: &Rc<Shard>,
+        seat: Rc<Seat<M>>,
+        begun: impl FnOnce(&Rc<Shard>, &Rc<Seat<M>>) + 'static,
+    ) {
+        let id = seat.id;
+        let before = self.0.borrow_mut().insert(id, seat.clone());
+        if let Some(before) = before {
+            before.close(ErrorCode::NOT_COORDINATOR);
+        }
+        seat.start(shard, begun, move |shard| {
+            if let Some(replica) = shard.replica(id) {
+                shard.seat_coordinator(&replica);
+            }
+        });
+    }
+
+    /// Ends the coordinator on this partition.
+    pub fn close(&self, id: PartitionId) {
+        let seat = self.0.borrow_mut().remove(&id);
+        if let Some(seat) = seat {
+            seat.close(ErrorCode::NOT_COORDINATOR);
+        }
+    }
+
+    /// Ends all.
+    pub fn close_all(&self) {
+        let seats = self.0.take();
+        seats.into_values().for_each(|seat| seat.close(ErrorCode::NOT_COORDINATOR));
+    }
 }
 
 /// An append under way.
@@ -73,9 +129,13 @@ enum Outcome {
 }
 
 impl<M: Journal> Seat<M> {
-    /// A coordinator of this partition that has read nothing yet.
-    pub fn new(replica: &Replica, runtime: Runtime<M>) -> Rc<Seat<M>> {
-        Rc::new(Seat {
+    /// A coordinator of this partition that has read nothing yet. `orders` makes what carries out its orders.
+    pub fn new(
+        replica: &Replica,
+        runtime: Runtime<M>,
+        orders: impl FnOnce(&Weak<Seat<M>>) -> Box<dyn Fn(M::Reply)>,
+    ) -> Rc<Seat<M>> {
+        Rc::new_cyclic(|seat| Seat {
             id: replica.id,
             name: replica.name(),
             runtime: RefCell::new(runtime),
@@ -86,6 +146,7 @@ impl<M: Journal> Seat<M> {
             appends: Cell::new(0),
             begun: Bell::default(),
             over: Bell::default(),
+            orders: orders(seat),
         })
     }
 
@@ -94,7 +155,7 @@ impl<M: Journal> Seat<M> {
     pub fn start(
         self: &Rc<Seat<M>>,
         shard: &Rc<Shard>,
-        begun: impl FnOnce(&Rc<Shard>, &Seat<M>) + 'static,
+        begun: impl FnOnce(&Rc<Shard>, &Rc<Seat<M>>) + 'static,
         again: impl FnOnce(&Rc<Shard>) + 'static,
     ) {
         let (seat, on) = (self.clone(), shard.clone());
@@ -139,6 +200,11 @@ impl<M: Journal> Seat<M> {
         self.work.ring();
     }
 
+    /// Looks at the coordinator.
+    pub fn look<T>(&self, at: impl FnOnce(&M) -> T) -> T {
+        at(self.runtime.borrow().machine())
+    }
+
     /// The partition.
     pub fn id(&self) -> PartitionId {
         self.id
@@ -159,9 +225,12 @@ impl<M: Journal> Seat<M> {
     }
 
     fn send_replies(&self) {
-        for (to, reply) in self.runtime.borrow_mut().replies() {
-            if let Some(asker) = self.askers.borrow_mut().remove(&to) {
-                asker.answer(M::answer(reply));
+        let replies = self.runtime.borrow_mut().replies();
+        for (to, reply) in replies {
+            let asker = self.askers.borrow_mut().remove(&to);
+            match asker {
+                Some(asker) => asker.answer(M::answer(reply)),
+                None => (self.orders)(reply),
             }
         }
     }

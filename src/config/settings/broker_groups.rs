@@ -277,12 +277,10 @@ pub(super) const ROWS: &[Setting] = &[
     int("transaction.abort.timed.out.transaction.cleanup.interval.ms", "10000")
         .min(1)
         .low()
-        .later()
         .doc("How often it is looked for transactions that have run out of time."),
     int("transaction.max.timeout.ms", "900000")
         .min(1)
         .high()
-        .later()
         .doc("The longest timeout that a transactional producer may ask for."),
     boolean("transaction.partition.verification.enable", "true").low().cluster_wide().later().doc(
         "Whether a partition asks the transaction coordinator before it takes a transactional \
@@ -291,7 +289,6 @@ pub(super) const ROWS: &[Setting] = &[
     int("transaction.remove.expired.transaction.cleanup.interval.ms", "3600000")
         .min(1)
         .low()
-        .later()
         .doc("How often it is looked for transactional ids that nobody uses."),
     int("transaction.state.log.load.buffer.size", "5242880")
         .min(1)
@@ -301,22 +298,18 @@ pub(super) const ROWS: &[Setting] = &[
     int("transaction.state.log.min.isr", "2")
         .min(1)
         .high()
-        .later()
         .doc("min.insync.replicas of the transaction topic."),
     int("transaction.state.log.num.partitions", "50")
         .min(1)
         .high()
-        .later()
         .doc("Partitions of the transaction topic; not to be changed once it exists."),
     short("transaction.state.log.replication.factor", "3")
         .min(1)
         .high()
-        .later()
         .doc("Replicas of the transaction topic; it is not created before there are as many brokers."),
     int("transaction.state.log.segment.bytes", "104857600")
         .min(1)
         .high()
-        .later()
         .doc("How large a segment of the transaction topic may grow."),
     boolean("transaction.two.phase.commit.enable", "false").low().later().doc(
         "Whether producers may take part in two-phase commits, whose transactions never run out of \
@@ -325,6 +318,5 @@ pub(super) const ROWS: &[Setting] = &[
     int("transactional.id.expiration.ms", "604800000")
         .min(1)
         .high()
-        .later()
         .doc("After how long a transactional id that nobody uses is forgotten."),
 ];

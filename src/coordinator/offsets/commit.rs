@@ -82,15 +82,15 @@ impl Groups {
             knows_epochs: true,
             transactional: true,
         };
+        let producer = Producer { id: request.producer_id, epoch: request.producer_epoch };
         let checked = match request.group_id.is_empty() {
             true => Err(ErrorCode::INVALID_GROUP_ID),
             false => self.check_commit(&request.group_id, &by, ErrorCode::ILLEGAL_GENERATION),
         };
-        if let Err(error) = checked {
+        if let Err(error) = checked.and_then(|()| self.committers().check(producer)) {
             return effects.reply(caller.token, Reply::TxnOffsetCommit(refused_txn_commit(request, error)));
         }
-        effects.form =
-            Form::Transactional(Producer { id: request.producer_id, epoch: request.producer_epoch });
+        effects.form = Form::Transactional(producer);
         let topics = request.topics.into_iter().map(|topic| {
             let partitions = topic.partitions.into_iter().map(|partition| {
                 let value = OffsetCommitValue {

@@ -358,7 +358,15 @@ impl World {
     fn dissolve(&mut self) {
         for id in std::mem::take(&mut self.open) {
             let producer = Producer { id, epoch: 0 };
-            self.bench.ask(0, Request::EndTransaction { producer, coordinator_epoch: 0, commit: false });
+            self.bench.ask(
+                0,
+                Request::EndTransaction {
+                    producer,
+                    coordinator_epoch: 0,
+                    transaction_version: 0,
+                    commit: false,
+                },
+            );
         }
         self.bench.pass(150_000);
         let durable = Durable::of(self.bench.machine());

@@ -115,7 +115,8 @@ fn transactional(bench: &mut Bench, producer: i64, partition: i32, offset: i64) 
 
 fn end(bench: &mut Bench, id: i64, commit: bool) {
     let producer = Producer { id, epoch: 0 };
-    let token = bench.ask(0, Request::EndTransaction { producer, coordinator_epoch: 0, commit });
+    let token = bench
+        .ask(0, Request::EndTransaction { producer, coordinator_epoch: 0, transaction_version: 0, commit });
     assert_eq!(response!(bench.reply(token), EndTransaction), ErrorCode::NONE);
     bench.check_durable();
 }
@@ -253,7 +254,10 @@ fn the_end_of_a_transaction_that_is_refused_has_not_been() {
     transactional(&mut bench, 8, 0, 5);
     bench.prompt = false;
     let producer = Producer { id: 8, epoch: 0 };
-    bench.ask(0, Request::EndTransaction { producer, coordinator_epoch: 0, commit: true });
+    bench.ask(
+        0,
+        Request::EndTransaction { producer, coordinator_epoch: 0, transaction_version: 0, commit: true },
+    );
     bench.check_durable();
     in_transaction(&mut bench, 7, 0, 12);
     bench.refuse(ErrorCode::NOT_ENOUGH_REPLICAS);

@@ -51,7 +51,7 @@ impl AddPartitions {
     }
 
     /// The answer, with an error for each partition.
-    pub(super) fn answer(self, error_of: impl Fn(&str, i32) -> ErrorCode) -> AddPartitionsToTxnResult {
+    pub fn answer(self, error_of: impl Fn(&str, i32) -> ErrorCode) -> AddPartitionsToTxnResult {
         let topic = |topic: AddPartitionsToTxnTopic| AddPartitionsToTxnTopicResult {
             results_by_partition: topic
                 .partitions

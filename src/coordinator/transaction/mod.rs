@@ -41,6 +41,7 @@ pub use add::AddPartitions;
 pub use ids::ProducerIds;
 pub use markers::{Marked, Markers, Outcome, Written};
 pub use records::Record;
+pub use refusals::refuse;
 pub use settings::Settings;
 pub use state::{Partitions, Status, Transaction};
 

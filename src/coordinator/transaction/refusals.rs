@@ -7,7 +7,7 @@ use crate::wire::error::ErrorCode;
 use crate::wire::schema::*;
 
 /// The answer to a request that is not handled.
-pub(super) fn refuse(request: Request, error: ErrorCode) -> Reply {
+pub fn refuse(request: Request, error: ErrorCode) -> Reply {
     match request {
         Request::InitProducerId(_) => Reply::InitProducerId(init::refused(error)),
         Request::AddPartitions(request) => Reply::AddPartitions(request.answer(|_, _| error)),

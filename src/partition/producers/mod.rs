@@ -246,7 +246,12 @@ impl Producers {
                 in_transaction: entry.transaction_first_offset >= 0,
             }
         });
-        markers::check(marker, transaction_version, known)
+        markers::check(
+            (marker.producer_id, marker.producer_epoch),
+            marker.coordinator_epoch,
+            transaction_version,
+            known,
+        )
     }
 
     /// Where a producer's open transaction begins, -1 where none is.

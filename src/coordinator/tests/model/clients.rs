@@ -189,7 +189,10 @@ impl World {
             let commit = self.chance.one_in(2);
             let producer = Producer { id, epoch: 0 };
             // A marker that the log refuses is written again.
-            self.bench.ask(0, Request::EndTransaction { producer, coordinator_epoch: 0, commit });
+            self.bench.ask(
+                0,
+                Request::EndTransaction { producer, coordinator_epoch: 0, transaction_version: 0, commit },
+            );
             return self.hear();
         }
         let id = match open.first() {
