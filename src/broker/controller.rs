@@ -302,7 +302,7 @@ impl ControllerShell {
 
     async fn append(&self, records: &[MetadataRecord]) -> Result<i64, Refusal> {
         let batch = encode(records, self.shard.reactor.wall_clock_ms());
-        let parts = vec![ProducePart { id: METADATA_LOG, batch }];
+        let parts = vec![ProducePart::new(METADATA_LOG, batch)];
         let (completer, appended) = completion();
         let call = ProduceCall { acks: -1, deadline: Nanos(u64::MAX), parts };
         self.shard.handle(ShardRequest::Produce(call), Responder::Local(completer));

@@ -15,6 +15,7 @@ use super::lifecycle::PartitionSpec;
 use super::messages::{PartitionId, ShardRequest};
 use super::open::Before;
 use super::shard::Shard;
+use super::verification;
 use crate::config::topic::TimestampType;
 use crate::config::{Layers, TopicConfig};
 use crate::controller::image::resource;
@@ -48,6 +49,7 @@ impl Follower {
         };
         shard.set_controller(Rc::new(ask));
         shard.transactions.set_core(Rc::downgrade(&core));
+        shard.set_transactions(verification::asker(&core));
         Follower { core, shard, image }
     }
 

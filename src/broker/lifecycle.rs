@@ -182,6 +182,7 @@ impl Shard {
             files: opened.files,
             waiting: VecDeque::new(),
             watches: Vec::new(),
+            verifying: Default::default(),
             dirty: false,
             held: None,
             rate: RateMeter::default(),

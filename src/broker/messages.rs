@@ -8,7 +8,9 @@ use crate::collections::Set;
 use crate::controller::Image;
 use crate::coordinator::{self, transaction};
 pub use crate::log::PartitionId;
+use crate::partition::markers::Marker;
 use crate::partition::producers::ActiveProducer;
+use crate::partition::verification::Verified;
 use crate::reactor::{Accepted, Nanos};
 use crate::wire::error::ErrorCode;
 use crate::wire::uuid::Uuid;
@@ -106,6 +108,8 @@ pub enum ShardRequest {
     DescribeProducers(Vec<PartitionId>, usize),
     /// Tell how much these replicas take in their log directories; all of the core's, where none are named.
     DescribeLogDirs(Option<Set<PartitionId>>),
+    /// End transactions in these partitions.
+    WriteMarkers(Vec<MarkerPart>),
     /// Move replicas to the log directories of these ids.
     Relocate(Vec<(PartitionId, Uuid)>),
     /// Ask a coordinator of groups.
@@ -134,6 +138,8 @@ pub enum ShardReply {
     DescribeProducers(Vec<DescribeProducersReply>),
     /// To [`ShardRequest::DescribeLogDirs`].
     DescribeLogDirs(LogDirsReply),
+    /// To [`ShardRequest::WriteMarkers`], in the order of its parts, once each marker is durable or refused.
+    WriteMarkers(Vec<ErrorCode>),
     /// To [`ShardRequest::Relocate`], in the order of its parts.
     Relocate(Vec<Result<(), ErrorCode>>),
     /// To [`ShardRequest::Group`].
@@ -180,8 +186,66 @@ pub struct ProduceCall {
 pub struct ProducePart {
     /// The partition.
     pub id: PartitionId,
-    /// Exactly one record batch whose length, magic and checksum were found right.
+    /// Exactly one record batch whose length, magic and checksum were found right; of a marker, what the shard makes.
     pub batch: Bytes,
+    /// Who appends it.
+    pub by: By,
+    /// Whether the coordinator of its transaction agrees.
+    pub verified: Verified,
+}
+
+impl ProducePart {
+    /// A batch of no transaction, from a client.
+    pub fn new(id: PartitionId, batch: Bytes) -> ProducePart {
+        ProducePart { id, batch, by: By::Client(None), verified: Verified::No }
+    }
+
+    /// A batch of the coordinator whose log the partition is: within a transaction that it has verified, or not. A
+    /// control batch is a marker.
+    pub fn by_coordinator(id: PartitionId, batch: Bytes) -> ProducePart {
+        ProducePart { id, batch, by: By::Coordinator, verified: Verified::NeedNot }
+    }
+}
+
+impl ProducePart {
+    /// The same, for a log that may be another by then: what was agreed to was for this one.
+    pub(super) fn unverified(self) -> ProducePart {
+        match self.verified {
+            Verified::By(_) => ProducePart { verified: Verified::No, ..self },
+            _ => self,
+        }
+    }
+}
+
+/// Who appends a batch.
+#[derive(Clone, Debug)]
+pub enum By {
+    /// A client, with the transaction that its request names.
+    Client(Option<Arc<TransactionNamed>>),
+    /// The coordinator whose log the partition is.
+    Coordinator,
+    /// The transaction coordinator, which ends a transaction, and the version of the protocol of transactions.
+    Marker(Marker, i16),
+}
+
+/// What a Produce request says of its transaction.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct TransactionNamed {
+    /// The transactional id.
+    pub id: String,
+    /// The version of the request.
+    pub version: i16,
+}
+
+/// The end of a transaction in one partition.
+#[derive(Clone, Copy, Debug)]
+pub struct MarkerPart {
+    /// The partition.
+    pub id: PartitionId,
+    /// The end.
+    pub marker: Marker,
+    /// The version of the protocol of transactions; 0 where nobody says.
+    pub transaction_version: i16,
 }
 
 /// What became of one batch.

@@ -22,6 +22,7 @@ pub mod list_offsets;
 pub mod listener;
 pub mod log_dir;
 pub mod loggers;
+pub mod markers;
 pub mod marks;
 pub mod members;
 pub mod messages;
@@ -43,5 +44,6 @@ mod shared_rate;
 #[cfg(test)]
 mod testing;
 pub mod upkeep;
+pub mod verification;
 pub mod volume;
 pub mod watch;

@@ -4,13 +4,15 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use super::call::Responder;
-use super::messages::{ProduceCall, ProducePart, ProducePartReply, ShardReply};
+use super::messages::{By, ProduceCall, ProducePart, ProducePartReply, ShardReply};
 use super::metadata_log::METADATA_LOG;
 use super::replica::{Online, Queued, Replica, State};
 use super::shard::Shard;
-use crate::partition::{Admission, Appended};
+use crate::partition::markers::Marker;
+use crate::partition::{Admission, Appended, Origin, Partition, Reject};
 use crate::reactor::sync::either;
 use crate::reactor::{Chunk, Share};
+use crate::wire::batch::Batch;
 use crate::wire::error::ErrorCode;
 
 /// A produce call that has begun: answered when none of its parts waits any more.
@@ -32,7 +34,8 @@ impl Pending {
         })
     }
 
-    fn settle(&self, index: usize, reply: ProducePartReply) {
+    /// The part of this index is answered with this.
+    pub(super) fn settle(&self, index: usize, reply: ProducePartReply) {
         self.replies.borrow_mut()[index] = reply;
         self.done();
     }
@@ -155,11 +158,11 @@ impl Shard {
         }
         let mut state = replica.state.borrow_mut();
         match &mut *state {
-            State::Opening(queued) => queued.push((part, pending.clone(), index)),
+            State::Opening(queued) => queued.push((part.unverified(), pending.clone(), index)),
             State::Offline(error, why) => pending.fail(index, *error, why),
             State::Online(online) => {
                 if let Some(held) = &mut online.held {
-                    held.push((part, pending.clone(), index));
+                    held.push((part.unverified(), pending.clone(), index));
                     return Attempt::Settled;
                 }
                 return self.append_online(&replica, online, part, index, pending, chunk);
@@ -178,8 +181,11 @@ impl Shard {
         chunk: Option<Chunk>,
     ) -> Attempt {
         let now_ms = self.reactor.wall_clock_ms();
+        let Some(mut part) = self.verify_first(replica, online, part, index, pending) else {
+            return Attempt::Settled;
+        };
         let partition = &mut online.partition;
-        let admitted = match partition.admit(&part.batch, now_ms) {
+        let admitted = match admit(partition, &mut part, now_ms) {
             Ok(Admission::Append(admitted)) => admitted,
             Ok(Admission::Duplicate(before)) => {
                 online.answer_when_durable(&before, index, pending);
@@ -288,6 +294,30 @@ impl Online {
         };
         self.waiting.insert(at, (end, pending.clone(), index));
     }
+}
+
+/// Whether a batch may be appended. A marker is made here.
+fn admit(partition: &Partition, part: &mut ProducePart, now_ms: i64) -> Result<Admission, Reject> {
+    let (marker, version) = match &part.by {
+        By::Client(_) => (None, 0),
+        By::Coordinator => (marker_of(&part.batch)?, 0),
+        By::Marker(marker, version) => (Some(*marker), *version),
+    };
+    if let Some(marker) = marker {
+        let (admitted, batch) = partition.admit_marker(marker, version, now_ms)?;
+        part.batch = batch.into();
+        return Ok(Admission::Append(admitted));
+    }
+    let origin = match part.by {
+        By::Client(_) => Origin::Client,
+        _ => Origin::Coordinator,
+    };
+    partition.admit_from(&part.batch, now_ms, origin, part.verified)
+}
+
+fn marker_of(batch: &[u8]) -> Result<Option<Marker>, Reject> {
+    let read = Batch::first(batch).and_then(|batch| Marker::of(&batch));
+    read.map_err(|why| Reject { error: why.error_code(), message: why.to_string() })
 }
 
 /// Forgets about a chunk's worth of cached bytes; says whether anything could be forgotten.

@@ -372,7 +372,7 @@ impl Mover<'_> {
 
     /// Has the appends wait until all that came before them is durable, and takes the replica in hand.
     async fn hold(&self) -> Result<Box<Online>, Stays> {
-        let held = self.online(|online| online.held = Some(Vec::new()));
+        let held = self.online(|online| online.held = Some(online.take_verifying()));
         loop {
             let quiet = held.as_ref().map_err(|_| Stays::Cancelled).and_then(|()| {
                 self.online(|online| {

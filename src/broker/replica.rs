@@ -11,6 +11,7 @@ use super::log_dir::LogDir;
 use super::messages::{PartitionId, ProducePart};
 use super::produce::Pending;
 use super::relocate::Moving;
+use super::verification::Verifying;
 use super::volume::SharedVolume;
 use super::watch::Watch;
 use crate::limits::ROT_NOTED;
@@ -130,6 +131,8 @@ pub struct Online {
     pub waiting: VecDeque<(i64, Rc<Pending>, usize)>,
     /// Fetches that wait for more.
     pub watches: Vec<Rc<Watch>>,
+    /// Batches that wait for the coordinators of their transactions, by producer.
+    pub verifying: BTreeMap<i64, Verifying>,
     /// Appends that wait until it is moved to another log directory.
     pub held: Option<Vec<Queued>>,
     /// Whether it is on the shard's list for the next round.
@@ -154,6 +157,13 @@ impl Online {
     /// Whether its folder is as the last clean stop left it, and is to be left so.
     pub fn is_as_closed(&self) -> bool {
         self.opened_as_closed && !self.partition.log.has_changed()
+    }
+}
+
+impl Online {
+    /// Takes out all that waits for the coordinators of transactions.
+    pub fn take_verifying(&mut self) -> Vec<Queued> {
+        std::mem::take(&mut self.verifying).into_values().flat_map(Verifying::into_queue).collect()
     }
 }
 

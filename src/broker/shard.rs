@@ -21,6 +21,7 @@ use super::read_cache::ReadCache;
 use super::relocate::MOVES_AT_ONCE;
 use super::replica::{Replica, State};
 use super::shared_rate::SharedRate;
+use super::verification::Questions;
 use super::volume::{SharedVolume, Volume};
 use crate::collections::{Map, Set};
 use crate::limits::TAIL_MEMORY;
@@ -84,6 +85,8 @@ pub struct Shard {
     pub(super) groups: GroupSeats,
     /// The coordinators of transactions.
     pub(super) transactions: TransactionSeats,
+    /// What the coordinators of transactions are asked.
+    pub(super) questions: Questions,
     /// The way to the controller.
     controller: RefCell<Option<AskController>>,
     /// Answers what only the controller's core can.
@@ -124,6 +127,7 @@ impl Shard {
             move_rate: SharedRate::new(),
             groups: GroupSeats::default(),
             transactions: TransactionSeats::default(),
+            questions: Questions::default(),
             controller: RefCell::new(None),
             commands: RefCell::new(None),
             early: RefCell::default(),
@@ -162,6 +166,7 @@ impl Shard {
             }
             ShardRequest::DeleteRecords(parts) => self.delete_records(parts, responder),
             ShardRequest::DescribeProducers(parts, most) => self.describe_producers(parts, most, responder),
+            ShardRequest::WriteMarkers(parts) => self.write_markers(parts, responder),
             ShardRequest::DescribeLogDirs(ids) => {
                 responder.answer(ShardReply::DescribeLogDirs(self.describe_log_dirs(ids)));
             }
@@ -257,7 +262,10 @@ impl Shard {
         let before = replica.state.replace(State::Offline(error, why.to_string()));
         self.unseat_coordinator(replica.id);
         match before {
-            State::Online(online) => {
+            State::Online(mut online) => {
+                for (_, pending, index) in online.take_verifying() {
+                    pending.fail(index, error, why);
+                }
                 for (_, pending, index) in online.waiting {
                     pending.fail(index, error, why);
                 }

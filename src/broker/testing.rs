@@ -299,6 +299,10 @@ impl FakeShard {
                     crate::coordinator::transaction::refuse(call.request, ErrorCode::NOT_COORDINATOR);
                 responder.answer(ShardReply::Transaction(Box::new(refused)));
             }
+            ShardRequest::WriteMarkers(parts) => {
+                let none = parts.iter().map(|_| ErrorCode::UNKNOWN_TOPIC_OR_PARTITION);
+                responder.answer(ShardReply::WriteMarkers(none.collect()));
+            }
             ShardRequest::Command(command) => self.commands.borrow_mut().push((command, responder)),
         }
     }

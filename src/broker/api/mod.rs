@@ -40,6 +40,7 @@ pub mod scram_credentials;
 pub mod transactions;
 pub mod unregister_broker;
 pub mod update_features;
+pub mod write_txn_markers;
 
 use std::rc::Rc;
 
@@ -72,6 +73,7 @@ pub const SERVED: &[ApiKey] = &[
     ApiKey::DeleteRecords,
     ApiKey::InitProducerId,
     ApiKey::OffsetForLeaderEpoch,
+    ApiKey::WriteTxnMarkers,
     ApiKey::DescribeAcls,
     ApiKey::CreateAcls,
     ApiKey::DeleteAcls,
@@ -243,6 +245,7 @@ async fn dispatch(asked: Asked) -> Result<Reply, Ended> {
         ApiKey::DescribeProducers => describe_producers::answer(asked).await,
         ApiKey::DescribeTopicPartitions => describe_topic_partitions::answer(asked).await,
         ApiKey::OffsetForLeaderEpoch => offset_for_leader_epoch::answer(asked).await,
+        ApiKey::WriteTxnMarkers => write_txn_markers::answer(asked).await,
         ApiKey::DescribeQuorum => describe_quorum::answer(asked),
         ApiKey::UpdateFeatures => update_features::answer(asked),
         ApiKey::ElectLeaders => elect_leaders::answer(asked),

@@ -1,5 +1,6 @@
 //! Produce: each batch is looked at, each shard gets one call, and the answer names every partition.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,8 +12,12 @@ use super::recompress::{self, Job};
 use crate::broker::connection::{Answer, Ended, Outcome, Replies};
 use crate::broker::coordinator::is_internal;
 use crate::broker::core::Core;
-use crate::broker::messages::{ProduceCall, ProducePart, ProducePartReply, ShardReply, ShardRequest};
+use crate::broker::messages::{
+    By, PartitionId, ProduceCall, ProducePart, ProducePartReply, ShardReply, ShardRequest, TransactionNamed,
+};
+use crate::broker::verification::Mode;
 use crate::limits::PRODUCE_ELEMENTS;
+use crate::partition::verification::Verified;
 use crate::reactor::sync::Permit;
 use crate::wire::api::ApiKey;
 use crate::wire::batch::{Batch, BatchError, Compression};
@@ -41,6 +46,27 @@ pub struct Split {
     parts: ByCore<ProducePart>,
     /// What must be compressed anew first.
     rework: Vec<Job>,
+    transaction: InTransaction,
+}
+
+/// The transaction that a request names, if it does.
+struct InTransaction {
+    named: Option<Arc<TransactionNamed>>,
+    verified: Verified,
+}
+
+impl InTransaction {
+    fn of(core: &Core, request: &mut ProduceRequest, version: i16) -> InTransaction {
+        let named = request.transactional_id.take().map(|id| Arc::new(TransactionNamed { id, version }));
+        let adds = Mode::of_produce(version) == Mode::Add;
+        let verified =
+            if adds || core.settings.verify_transactions { Verified::No } else { Verified::NeedNot };
+        InTransaction { named, verified }
+    }
+
+    fn part(&self, id: PartitionId, batch: Bytes) -> ProducePart {
+        ProducePart { id, batch, by: By::Client(self.named.clone()), verified: self.verified }
+    }
 }
 
 /// Puts the request's batches in order on their shards.
@@ -50,11 +76,12 @@ pub async fn order(mut asked: Asked, before: &Replies) -> Result<Answer, Ended> 
     }
     let core = asked.client.core.clone();
     let (mut request, held) = decode(&mut asked, before).await?;
-    let Split { topics, mut answers, mut parts, rework } = split(&core, &mut request, asked.version).await;
+    let Split { topics, mut answers, mut parts, rework, transaction } =
+        split(&core, &mut request, asked.version).await;
     let mut remade = Vec::new();
     if !rework.is_empty() {
         remade = recompress::work(&core, rework, |at, place, made| match made {
-            Ok(batch) => parts.add(place.core, at, ProducePart { id: place.id, batch }),
+            Ok(batch) => parts.add(place.core, at, transaction.part(place.id, batch)),
             Err((error, why)) => answers[at] = Some(ProducePartReply::failed(error, Some(why))),
         })
         .await;
@@ -95,6 +122,7 @@ pub async fn split(core: &Core, request: &mut ProduceRequest, version: i16) -> S
     let image = core.image();
     let (mut answers, mut parts, mut rework) = (Vec::new(), ByCore::default(), Vec::new());
     let may_be_sent = check_transaction(request).err();
+    let transaction = InTransaction::of(core, request, version);
     let mut turn = 0;
     for topic in &mut request.topic_data {
         let known = match version {
@@ -122,9 +150,7 @@ pub async fn split(core: &Core, request: &mut ProduceRequest, version: i16) -> S
                     let topic = known.expect("its place was found");
                     match Job::find(core, &image, topic, place, batch) {
                         Ok(job) => rework.push(job.answered_at(answers.len())),
-                        Err(batch) => {
-                            parts.add(place.core, answers.len(), ProducePart { id: place.id, batch })
-                        }
+                        Err(batch) => parts.add(place.core, answers.len(), transaction.part(place.id, batch)),
                     }
                     answers.push(None);
                 }
@@ -132,7 +158,7 @@ pub async fn split(core: &Core, request: &mut ProduceRequest, version: i16) -> S
             }
         }
     }
-    Split { topics: std::mem::take(&mut request.topic_data), answers, parts, rework }
+    Split { topics: std::mem::take(&mut request.topic_data), answers, parts, rework, transaction }
 }
 
 /// What a batch is answered that no shard sees, and why.

@@ -114,7 +114,7 @@ impl Life {
             for _ in 0..batches {
                 let mut builder = BatchBuilder::new();
                 builder.append(now, None, Some(&vec![b'v'; size]), &[]);
-                let part = ProducePart { id: ID, batch: Bytes::from(builder.build().unwrap()) };
+                let part = ProducePart::new(ID, Bytes::from(builder.build().unwrap()));
                 let (completer, answer) = completion();
                 let call = ProduceCall { acks: -1, deadline: Nanos(u64::MAX), parts: vec![part] };
                 shard.handle(ShardRequest::Produce(call), Responder::Local(completer));

@@ -3,12 +3,12 @@
 //! [`seat`] runs a pure coordinator over its partition's log: reads it when the partition is opened, appends what the
 //! coordinator decides, and answers when that is durable. [`journal`] is how a coordinator's records stand in batches.
 //! [`groups`] is what the shard asks the coordinators of groups, [`topics`] what they see of the cluster;
-//! [`transactions`] is what it asks those of transactions, [`markers`] how these end transactions in the partitions.
+//! [`transactions`] is what it asks those of transactions, [`markers`](super::markers) how these end
+//! transactions in the partitions.
 
 mod commits;
 pub mod groups;
 pub mod journal;
-pub mod markers;
 pub mod seat;
 pub mod topics;
 pub mod transactions;

@@ -312,7 +312,7 @@ impl<M: Journal> Seat<M> {
             for batch in decided {
                 match M::write(&batch.form, &batch.records, shard.reactor.wall_clock_ms()) {
                     Ok(bytes) => {
-                        parts.push(ProducePart { id: self.id, batch: bytes });
+                        parts.push(ProducePart::by_coordinator(self.id, bytes));
                         numbers.push((batch.from, batch.records.len()));
                     }
                     Err(why) => {

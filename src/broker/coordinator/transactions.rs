@@ -9,6 +9,7 @@ use super::{TRANSACTIONS_TOPIC, partition_for};
 use crate::broker::api::places::{Place, place};
 use crate::broker::call::Responder;
 use crate::broker::core::Core;
+use crate::broker::markers::write;
 use crate::broker::messages::{PartitionId, ShardReply, ShardRequest};
 use crate::broker::producer_ids::{id_at_hand, stock_up};
 use crate::broker::replica::Replica;
@@ -141,7 +142,7 @@ fn carry_out(seat: &Weak<Seat<Transactions>>, core: &Weak<Core>, order: Reply) {
     core.reactor.spawn(Class::Coordination, async move {
         let marked = match order {
             Reply::Markers(markers) => {
-                let written = super::markers::write(&on, &markers).await;
+                let written = write(&on, &markers).await;
                 markers.told(Outcome::Partitions(written))
             }
             Reply::Withheld(marked) => marked,

@@ -43,7 +43,7 @@ impl Run {
             let batch = Bytes::from(builder.build().expect("a batch can be built"));
             let (completer, answer) = completion();
             let deadline = reactor.now() + PATIENCE;
-            let parts = vec![ProducePart { id: partition.id, batch }];
+            let parts = vec![ProducePart::new(partition.id, batch)];
             let call = ProduceCall { acks: -1, deadline, parts };
             shard.handle(ShardRequest::Produce(call), Responder::Local(completer));
             let ShardReply::Produce(replies) = answer.await else { panic!("a produce is answered as one") };

@@ -97,7 +97,7 @@ impl Run {
             self.known.borrow_mut().entry(id.partition).or_default().sends(entry);
             let (completer, answer) = completion();
             let deadline = reactor.now() + PATIENCE;
-            let call = ProduceCall { acks: -1, deadline, parts: vec![ProducePart { id, batch }] };
+            let call = ProduceCall { acks: -1, deadline, parts: vec![ProducePart::new(id, batch)] };
             shard.handle(ShardRequest::Produce(call), Responder::Local(completer));
             let run = self.clone();
             let told = async move {

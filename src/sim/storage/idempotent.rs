@@ -303,7 +303,7 @@ impl Run {
 fn send(reactor: &Reactor, shard: &Rc<Shard>, id: PartitionId, batch: Bytes) -> Completion<ShardReply> {
     let (completer, answer) = completion();
     let deadline = reactor.now() + PATIENCE;
-    let call = ProduceCall { acks: -1, deadline, parts: vec![ProducePart { id, batch }] };
+    let call = ProduceCall { acks: -1, deadline, parts: vec![ProducePart::new(id, batch)] };
     shard.handle(ShardRequest::Produce(call), Responder::Local(completer));
     answer
 }

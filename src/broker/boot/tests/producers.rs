@@ -14,7 +14,7 @@ fn batch(id: i64, sequence: i32) -> Bytes {
 
 impl Life {
     fn order(&self, id: i64, sequence: i32) -> Completion<ShardReply> {
-        let part = ProducePart { id: ID, batch: batch(id, sequence) };
+        let part = ProducePart::new(ID, batch(id, sequence));
         let (completer, answer) = completion();
         let call = ProduceCall { acks: -1, deadline: Nanos(u64::MAX), parts: vec![part] };
         self.shard.handle(ShardRequest::Produce(call), Responder::Local(completer));

@@ -328,7 +328,7 @@ impl Life {
 
     fn produce(&self, batch: Bytes) -> ShardRequest {
         let deadline = self.reactor.now() + PATIENCE;
-        ShardRequest::Produce(ProduceCall { acks: -1, deadline, parts: vec![ProducePart { id: ID, batch }] })
+        ShardRequest::Produce(ProduceCall { acks: -1, deadline, parts: vec![ProducePart::new(ID, batch)] })
     }
 
     fn append(&self, shard: &Rc<Shard>, batch: Bytes) -> Result<i64, ErrorCode> {
