@@ -90,6 +90,13 @@ pub fn alone(words: &[&str]) -> Ran {
     Ran { code: output.status.code().unwrap_or(-1), out: text(&output.stdout), err: text(&output.stderr) }
 }
 
+/// A class's main in a JVM of its own, to be started.
+pub fn program(class: &str) -> Command {
+    let mut java = java();
+    java.arg(class);
+    java
+}
+
 /// A JVM with Kafka's classes. What the tools log is no part of their output.
 fn java() -> Command {
     let (jars, classes) = class_path();

@@ -1,36 +1,61 @@
-//! Clients of other languages with their default settings: each makes a topic, asks for its settings and offsets, writes
-//! and reads, and prints what it found; the programs lie beside this file.
+//! Clients of other languages. With their default settings each makes a topic, asks for its settings and offsets, writes
+//! and reads, and prints what it found; then its consumers are members of groups (groups.rs). The programs lie beside
+//! this file.
 //!
-//! With OTTLA_TEST_BOOTSTRAP set to HOST:PORT they use the broker there, for example stock Kafka.
+//! With OTTLA_TEST_BOOTSTRAP set to HOST:PORT they use the broker there, with OTTLA_TEST_STOCK set to anything a stock
+//! Kafka that the test starts.
 
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
 
 use ottla::wire::schema::{DescribeProducersRequest, DescribeProducersTopicRequest};
 
-use crate::broker::Broker;
-use crate::driver::Driver;
+use crate::broker::{Broker, Folder, free_address};
+use crate::driver::{self, Driver};
+use crate::groups::{self, Client};
 use crate::remote::Remote;
+use crate::stock::Stock;
 
 const SOURCES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/kafka");
 
 /// The broker that a client is tried against.
-struct Target {
-    address: String,
-    _own: Option<Broker>,
+pub struct Target {
+    pub address: String,
+    _own: Own,
+}
+
+/// What ends with the target.
+enum Own {
+    Nothing,
+    Ottla { _broker: Broker },
+    Stock { _broker: Stock },
 }
 
 impl Target {
     fn start() -> Target {
-        match std::env::var("OTTLA_TEST_BOOTSTRAP") {
-            Ok(address) => Target { address, _own: None },
-            Err(_) => {
-                let own = Broker::start();
-                Target { address: own.address.clone(), _own: Some(own) }
-            }
+        Target::with(&[])
+    }
+
+    /// One with these settings.
+    pub fn with(settings: &[&str]) -> Target {
+        if let Ok(address) = std::env::var("OTTLA_TEST_BOOTSTRAP") {
+            return Target { address, _own: Own::Nothing };
         }
+        if std::env::var_os("OTTLA_TEST_STOCK").is_some() {
+            let broker = Stock::start(settings);
+            return Target { address: broker.address.clone(), _own: Own::Stock { _broker: broker } };
+        }
+        let (folder, address) = (Folder::new(), free_address());
+        let config = folder.0.join("server.properties");
+        std::fs::write(&config, settings.join("\n")).unwrap();
+        let arguments = ["--config", &config.to_string_lossy(), "--listen", &address].map(str::to_owned);
+        let mut broker = Broker::with(folder, address.clone(), arguments.to_vec());
+        broker.begin();
+        broker.wait();
+        Target { address, _own: Own::Ottla { _broker: broker } }
     }
 
     /// Has a client do its part with a topic of this name; `run` gives what it prints. Its producer is to have been
@@ -73,6 +98,8 @@ fn output(command: &mut Command, needs: &str) -> String {
 
 /// A folder under target/ that belongs to these sources alone. `make` fills it, once.
 fn made(name: &str, sources: &[&str], make: impl FnOnce(&Path)) -> PathBuf {
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let mut hasher = DefaultHasher::new();
     sources
         .iter()
@@ -89,62 +116,155 @@ fn made(name: &str, sources: &[&str], make: impl FnOnce(&Path)) -> PathBuf {
     folder
 }
 
-#[test]
-fn java() {
-    let (target, mut driver) = (Target::start(), Driver::start());
-    target.check("java", true, |address, topic| driver.run(&["Client", address, topic]).ok());
-}
+const JAVA: &str = "Java 17 or later is needed, see tests/setup.sh";
+const PYTHON: &str = "Python 3.9 or later with venv is needed, see tests/setup.sh";
+const GO: &str = "Go 1.24 or later is needed, see tests/setup.sh";
+const JAVASCRIPT: &str = "Node.js 18 or later with npm is needed, see tests/setup.sh";
 
-#[test]
-fn python() {
-    let needs = "Python 3.9 or later with venv is needed, see tests/setup.sh";
+/// A Python with the clients, and a program for it.
+fn python(program: &str) -> Command {
     let folder = made("python", &["python/requirements.txt"], |folder| {
-        output(Command::new("python3").args(["-m", "venv"]).arg(folder), needs);
+        output(Command::new("python3").args(["-m", "venv"]).arg(folder), PYTHON);
         let requirements = Path::new(SOURCES).join("python/requirements.txt");
-        output(Command::new(folder.join("bin/pip")).args(["install", "-q", "-r"]).arg(requirements), needs);
+        output(Command::new(folder.join("bin/pip")).args(["install", "-q", "-r"]).arg(requirements), PYTHON);
     });
-    let target = Target::start();
-    let run = |program: &str, address: &str, topic: &str, mode: &str| {
-        let program = Path::new(SOURCES).join("python").join(program);
-        output(Command::new(folder.join("bin/python")).arg(program).args([address, topic, mode]), needs)
-    };
-    target.check("kafka-python", true, |address, topic| run("kafka_python.py", address, topic, ""));
-    for mode in ["default", "idempotent"] {
-        let idempotent = mode == "idempotent";
-        target.check("confluent", idempotent, |address, topic| run("confluent.py", address, topic, mode));
-    }
+    let mut python = Command::new(folder.join("bin/python"));
+    python.env("PYTHONDONTWRITEBYTECODE", "1").arg(Path::new(SOURCES).join("python").join(program));
+    python
 }
 
-#[test]
-fn go() {
-    let needs = "Go 1.24 or later is needed, see tests/setup.sh";
-    let folder = made("go", &["go/main.go", "go/go.mod", "go/go.sum"], |folder| {
-        let mut build = Command::new("go");
-        build.args(["build", "-buildvcs=false", "-mod=readonly", "-o"]).arg(folder.join("client")).arg(".");
-        output(build.current_dir(Path::new(SOURCES).join("go")), needs);
+/// A Go program.
+fn go(program: &str) -> Command {
+    let sources = ["go/main.go", "go/members/main.go", "go/go.mod", "go/go.sum"];
+    let folder = made("go", &sources, |folder| {
+        for (program, package) in [("client", "."), ("members", "./members")] {
+            let mut build = Command::new("go");
+            build.args(["build", "-buildvcs=false", "-mod=readonly", "-o"]).arg(folder.join(program));
+            output(build.arg(package).current_dir(Path::new(SOURCES).join("go")), GO);
+        }
     });
-    let run = |address: &str, topic: &str| {
-        output(Command::new(folder.join("client")).args([address, topic]), needs)
-    };
-    Target::start().check("franz-go", true, run);
+    Command::new(folder.join(program))
 }
 
-#[test]
-fn javascript() {
-    let needs = "Node.js 18 or later with npm is needed, see tests/setup.sh";
-    let files = ["package.json", "package-lock.json", "client.js"];
+/// Node.js with KafkaJS, and a program for it.
+fn javascript(program: &str) -> Command {
+    let files = ["package.json", "package-lock.json", "client.js", "members.js"];
     let folder =
         made("js", &files.map(|file| format!("js/{file}")).each_ref().map(String::as_str), |folder| {
             for file in files {
                 std::fs::copy(Path::new(SOURCES).join("js").join(file), folder.join(file)).unwrap();
             }
             let arguments = ["ci", "--prefer-offline", "--no-audit", "--no-fund"];
-            output(Command::new("npm").args(arguments).current_dir(folder), needs);
+            output(Command::new("npm").args(arguments).current_dir(folder), JAVASCRIPT);
         });
-    let target = Target::start();
-    for mode in ["default", "idempotent"] {
-        target.check("kafkajs", mode == "idempotent", |address, topic| {
-            output(Command::new("node").arg(folder.join("client.js")).args([address, topic, mode]), needs)
+    let mut node = Command::new("node");
+    node.arg(folder.join(program));
+    node
+}
+
+mod write_and_read {
+    use super::*;
+
+    #[test]
+    fn java() {
+        let (target, mut driver) = (Target::start(), Driver::start());
+        target.check("java", true, |address, topic| driver.run(&["Client", address, topic]).ok());
+    }
+
+    #[test]
+    fn python() {
+        let target = Target::start();
+        let run = |program: &str, address: &str, topic: &str, mode: &str| {
+            output(super::python(program).args([address, topic, mode]), PYTHON)
+        };
+        target.check("kafka-python", true, |address, topic| run("kafka_python.py", address, topic, ""));
+        for mode in ["default", "idempotent"] {
+            let idempotent = mode == "idempotent";
+            target.check("confluent", idempotent, |address, topic| run("confluent.py", address, topic, mode));
+        }
+    }
+
+    #[test]
+    fn go() {
+        let run = |address: &str, topic: &str| output(super::go("client").args([address, topic]), GO);
+        Target::start().check("franz-go", true, run);
+    }
+
+    #[test]
+    fn javascript() {
+        let target = Target::start();
+        for mode in ["default", "idempotent"] {
+            target.check("kafkajs", mode == "idempotent", |address, topic| {
+                output(super::javascript("client.js").args([address, topic, mode]), JAVASCRIPT)
+            });
+        }
+    }
+}
+
+mod groups_of {
+    use super::*;
+    use crate::groups::{COOPERATIVE, RANGE, ROUND_ROBIN, SERVER_RANGE, SERVER_UNIFORM, STICKY};
+
+    #[test]
+    fn java() {
+        groups::check(&Client {
+            name: "java",
+            host: &|| driver::program("Members"),
+            needs: JAVA,
+            kinds: &[RANGE, ROUND_ROBIN, STICKY, COOPERATIVE, SERVER_UNIFORM, SERVER_RANGE],
+            statics: &[RANGE, ROUND_ROBIN, STICKY, COOPERATIVE, SERVER_UNIFORM, SERVER_RANGE],
+            looks_again: true,
+        });
+    }
+
+    #[test]
+    fn kafka_python() {
+        groups::check(&Client {
+            name: "kafka-python",
+            host: &|| super::python("kafka_python_members.py"),
+            needs: PYTHON,
+            kinds: &[RANGE, ROUND_ROBIN, STICKY, COOPERATIVE],
+            statics: &[RANGE, ROUND_ROBIN, STICKY, COOPERATIVE],
+            // With some assignors it gives up its partitions when a topic comes, and joins no more, with stock Kafka too.
+            looks_again: false,
+        });
+    }
+
+    #[test]
+    fn confluent() {
+        groups::check(&Client {
+            name: "confluent",
+            host: &|| super::python("confluent_members.py"),
+            needs: PYTHON,
+            kinds: &[RANGE, ROUND_ROBIN, COOPERATIVE, SERVER_UNIFORM, SERVER_RANGE],
+            statics: &[RANGE, ROUND_ROBIN, COOPERATIVE, SERVER_UNIFORM, SERVER_RANGE],
+            looks_again: true,
+        });
+    }
+
+    #[test]
+    fn go() {
+        groups::check(&Client {
+            name: "franz-go",
+            host: &|| super::go("members"),
+            needs: GO,
+            kinds: &[RANGE, ROUND_ROBIN, STICKY, COOPERATIVE, SERVER_UNIFORM, SERVER_RANGE],
+            // In the new protocol its static members lose their place when they are closed, with stock Kafka too.
+            statics: &[RANGE, ROUND_ROBIN, STICKY, COOPERATIVE],
+            looks_again: true,
+        });
+    }
+
+    #[test]
+    fn javascript() {
+        groups::check(&Client {
+            name: "kafkajs",
+            host: &|| super::javascript("members.js"),
+            needs: JAVASCRIPT,
+            kinds: &[ROUND_ROBIN],
+            // It has no static members, and takes the topics that are there when it begins.
+            statics: &[],
+            looks_again: false,
         });
     }
 }

@@ -54,11 +54,20 @@ impl Remote {
 
     /// Changes a setting of a topic.
     pub fn set(&mut self, topic: &str, name: &str, value: &str) {
+        self.alter(2, topic, name, value);
+    }
+
+    /// Changes a setting of a group.
+    pub fn set_group(&mut self, group: &str, name: &str, value: &str) {
+        self.alter(32, group, name, value);
+    }
+
+    fn alter(&mut self, resource_type: i8, resource_name: &str, name: &str, value: &str) {
         let config =
             IncrementalAlterableConfig { name: name.into(), config_operation: 0, value: Some(value.into()) };
         let resource = IncrementalAlterConfigsResource {
-            resource_type: 2,
-            resource_name: topic.into(),
+            resource_type,
+            resource_name: resource_name.into(),
             configs: vec![config],
         };
         let request = IncrementalAlterConfigsRequest { resources: vec![resource], validate_only: false };
