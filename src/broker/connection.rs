@@ -14,7 +14,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::time::Duration;
 
 pub use frame::{Frames, read_frame};
@@ -261,10 +261,10 @@ impl<F: FnMut()> Drop for OnDrop<F> {
     }
 }
 
-/// The connections of a core.
+/// The connections of a core. Their tasks hold them; they hold the core, which must not hold them when the node is gone.
 #[derive(Default)]
 pub struct Connections {
-    open: RefCell<BTreeMap<u64, Rc<Connection>>>,
+    open: RefCell<BTreeMap<u64, Weak<Connection>>>,
     last: Cell<u64>,
     endings: Endings,
 }
@@ -298,7 +298,7 @@ impl Connections {
     fn add(&self, connection: &Rc<Connection>) {
         self.last.set(self.last.get() + 1);
         connection.number.set(self.last.get());
-        self.open.borrow_mut().insert(self.last.get(), connection.clone());
+        self.open.borrow_mut().insert(self.last.get(), Rc::downgrade(connection));
     }
 
     fn remove(&self, number: u64) {
@@ -318,15 +318,15 @@ impl Connections {
 
     /// Ends all of them, as when the broker stops.
     pub fn end_all(&self) {
-        let all: Vec<_> = self.open.borrow().values().cloned().collect();
+        let all: Vec<_> = self.open.borrow().values().filter_map(Weak::upgrade).collect();
         all.iter().for_each(|connection| connection.end(Ended::Quietly("the broker stops")));
     }
 
     /// Ends so many, those that were idle longest, but none that came through the listener `spared`. Says how many.
     pub fn end_idlest(&self, count: usize, spared: Option<usize>) -> usize {
         let open = self.open.borrow();
-        let ends = |c: &&Rc<Connection>| Some(c.client.listener) != spared && !c.end.has_rung();
-        let mut idlest: Vec<_> = open.values().filter(ends).cloned().collect();
+        let ends = |c: &Rc<Connection>| Some(c.client.listener) != spared && !c.end.has_rung();
+        let mut idlest: Vec<_> = open.values().filter_map(Weak::upgrade).filter(ends).collect();
         drop(open);
         idlest.sort_unstable_by_key(|connection| (connection.progress.get(), connection.number.get()));
         idlest.truncate(count);
@@ -339,7 +339,7 @@ impl Connections {
 
     /// Up to [`TURN`] of those behind `number`.
     fn behind(&self, number: u64) -> Vec<Rc<Connection>> {
-        self.open.borrow().range(number + 1..).take(TURN).map(|(_, c)| c.clone()).collect()
+        self.open.borrow().range(number + 1..).filter_map(|(_, c)| c.upgrade()).take(TURN).collect()
     }
 }
 

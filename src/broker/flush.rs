@@ -12,7 +12,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::io;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 
 use super::log_dir::FlushSet;
 use super::replica::{Online, Replica};
@@ -23,11 +23,12 @@ use crate::log::Target;
 use crate::log::tail::Write;
 use crate::reactor::sync::{Bell, Completion, either, join_all};
 
-/// What is to be written and what was.
+/// What is to be written and what was. Belongs to a log directory, which its partitions hold and which must not hold
+/// them: what waits here when the node is gone would keep all of them.
 pub struct Rounds {
     /// While a flush is under way, so many bytes are gathered before the next round is written.
     gather: Cell<usize>,
-    dirty: RefCell<Vec<Rc<Replica>>>,
+    dirty: RefCell<Vec<Weak<Replica>>>,
     dirty_bytes: Cell<usize>,
     /// Whether anything was appended since somebody asked.
     appended: Cell<bool>,
@@ -42,9 +43,12 @@ pub struct Rounds {
     flushed: Bell,
 }
 
+/// How far a round goes, in each partition.
+type Targets = Vec<(Weak<Replica>, Target)>;
+
 /// A round whose writes have finished.
 struct Round {
-    targets: Vec<(Rc<Replica>, Target)>,
+    targets: Targets,
     flush: FlushSet,
 }
 
@@ -79,7 +83,7 @@ impl Rounds {
         self.appended.set(true);
         if !online.dirty {
             online.dirty = true;
-            self.dirty.borrow_mut().push(replica.clone());
+            self.dirty.borrow_mut().push(Rc::downgrade(replica));
         }
         self.work.ring();
     }
@@ -104,13 +108,13 @@ impl Rounds {
 
     /// What each dirty partition has to write. A partition whose file is being grown just there waits for the
     /// next round.
-    fn take_dirty(&self) -> (Vec<Planned>, Vec<(Rc<Replica>, Target)>) {
+    fn take_dirty(&self) -> (Vec<Planned>, Targets) {
         self.dirty_bytes.set(0);
         let (mut planned, mut targets, mut held) = (Vec::new(), Vec::new(), Vec::new());
-        for replica in self.dirty.take() {
+        for replica in self.dirty.take().iter().filter_map(Weak::upgrade) {
             let part = replica.online(|online| {
                 if online.is_held_by_growth() {
-                    held.push(replica.clone());
+                    held.push(Rc::downgrade(&replica));
                     return None;
                 }
                 online.dirty = false;
@@ -120,7 +124,7 @@ impl Rounds {
             for (segment, write) in part.writes {
                 planned.push(Planned { replica: replica.clone(), segment, write });
             }
-            targets.push((replica, part.target));
+            targets.push((Rc::downgrade(&replica), part.target));
         }
         self.dirty.borrow_mut().extend(held);
         (planned, targets)
@@ -272,8 +276,10 @@ impl Shard {
     }
 
     /// Moves stable offsets and high watermarks, and answers who waited for them.
-    fn advance(self: &Rc<Shard>, targets: Vec<(Rc<Replica>, Target)>) {
+    fn advance(self: &Rc<Shard>, targets: Targets) {
         for (replica, target) in targets {
+            // One that was deleted meanwhile has nobody who waits.
+            let Some(replica) = replica.upgrade() else { continue };
             let moved = replica.online(|online| {
                 let grown = online.partition.advance(target);
                 online.wake(grown)

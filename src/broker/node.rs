@@ -11,7 +11,7 @@ mod head;
 use std::cell::OnceCell;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -116,15 +116,16 @@ impl Node {
     }
 }
 
-/// A core's shard, made when the core begins, and the way to it and to the others' from the first moment.
-fn caller(reactor: &Reactor, end: BusEnd<ToCore>) -> (Caller, Rc<OnceCell<Rc<Shard>>>) {
-    let shard = Rc::new(OnceCell::<Rc<Shard>>::new());
+/// A core's shard, made when the core begins, and the way to it and to the others' from the first moment. What waits in
+/// the shard holds the way back to who asked: neither must keep the other when the node is gone.
+fn caller(reactor: &Reactor, end: BusEnd<ToCore>) -> (Caller, Rc<OnceCell<Weak<Shard>>>) {
+    let shard = Rc::new(OnceCell::<Weak<Shard>>::new());
     let own = shard.clone();
     let caller = Caller::new(
         end,
         Rc::new(move |request, responder| {
             let shard = own.get().expect("a core is asked when it has begun");
-            shard.handle(request, responder);
+            shard.upgrade().expect("a core is asked while it works").handle(request, responder);
         }),
     );
     caller.start(reactor);
@@ -144,7 +145,7 @@ async fn run_member(reactor: Reactor, node: Arc<Node>, wants: Arc<Wants>, end: B
     for (index, why) in lost {
         caller.send(head, ToCore::LogDirFailed(index, why));
     }
-    assert!(own.set(shard.clone()).is_ok(), "a core begins once");
+    assert!(own.set(Rc::downgrade(&shard)).is_ok(), "a core begins once");
     let image = beginning.image.clone();
     let core = Core::new(reactor.clone(), caller.clone(), node.config.clone(), node.settings(), image);
     core.share_wants(wants);

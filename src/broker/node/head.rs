@@ -4,7 +4,7 @@ use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -47,7 +47,7 @@ pub(super) struct Head {
     node: Arc<Node>,
     wants: Arc<Wants>,
     caller: Caller,
-    own: Rc<OnceCell<Rc<Shard>>>,
+    own: Rc<OnceCell<Weak<Shard>>>,
     report: Report,
 }
 
@@ -105,7 +105,7 @@ impl Head {
             dirs.all[index].found = Err(why);
             log_dirs.remove(&index);
         }
-        assert!(self.own.set(shard.clone()).is_ok(), "the head starts once");
+        assert!(self.own.set(Rc::downgrade(&shard)).is_ok(), "the head starts once");
         self.open_metadata_log(&shard, before, dirs.id(needed)).await?;
 
         let settings = node.settings();

@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::panic::Location;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::time::Duration;
 
 use super::core::Core;
@@ -23,7 +23,28 @@ pub struct Handle {
     pub(super) inner: Rc<Inner>,
 }
 
+/// Tells whether a world that was dropped is gone.
+///
+/// A process of the machine gives back its memory when it ends, whatever its parts hold of one another. One that is
+/// simulated has to let go of it, or a long run of many worlds fills the memory.
+#[derive(Clone)]
+pub struct Remains {
+    world: Weak<Inner>,
+}
+
+impl Remains {
+    /// How many still hold on to the world: itself, handles, and reactors of its cores.
+    pub fn holders(&self) -> usize {
+        self.world.strong_count()
+    }
+}
+
 impl Handle {
+    /// Tells, once the world was dropped, whether it is gone.
+    pub fn remains(&self) -> Remains {
+        Remains { world: Rc::downgrade(&self.inner) }
+    }
+
     /// The world's clock.
     pub fn now(&self) -> Nanos {
         Nanos(self.inner.now.get())

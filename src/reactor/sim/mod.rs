@@ -35,7 +35,7 @@ mod world;
 pub use self::core::Core;
 pub use disk::control::{DiskControl, Flip, IoKind, View};
 pub use disk::{Disk, File};
-pub use handle::Handle;
+pub use handle::{Handle, Remains};
 pub use network::face::{Accepted, Listener, Receiver, Sender};
 pub use options::{Delay, DiskOptions, NetworkOptions, Options, ScheduleOptions};
 pub use rng::Rng;

@@ -149,7 +149,11 @@ pub fn run(seed: u64) -> Report {
 pub fn run_traced(seed: u64, lines: usize, keep: impl FnOnce(&str)) -> Report {
     let run = begin(seed, lines);
     traced(&run.world, keep, || run.to_the_end());
-    run.report()
+    let (report, remains) = (run.report(), run.world.remains());
+    run.let_go();
+    drop(run);
+    assert_eq!(remains.holders(), 0, "seed {seed}: nodes leave nothing in memory behind");
+    report
 }
 
 fn begin(seed: u64, lines: usize) -> Rc<Run> {
@@ -187,6 +191,12 @@ impl Run {
             self.live();
         }
         self.serve_and_check();
+    }
+
+    /// Ends the clients, which hold the run.
+    fn let_go(&self) {
+        let Reactor::Sim(core) = &self.clients else { unreachable!("the run is simulated") };
+        self.world.crash(core.node(), CrashKind::Process);
     }
 
     fn report(&self) -> Report {

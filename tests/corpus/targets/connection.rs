@@ -76,7 +76,9 @@ pub fn run(bytes: &[u8]) {
         let request = left.find(|request| request.correlation_id == id);
         read(request.expect("answers come in the order of the requests"), answer.clone());
     }
+    let remains = cluster.world.remains();
     cluster.check();
+    assert_eq!(remains.holders(), 0, "a node leaves nothing in memory behind");
 }
 
 /// An answer can be read in the version that was asked for.

@@ -271,6 +271,9 @@ impl Life {
 
     fn end(self) {
         self.lose_power();
+        let remains = self.world.remains();
+        drop(self);
+        assert_eq!(remains.holders(), 0, "a shard leaves nothing in memory behind");
     }
 
     fn lose_power(&self) {
