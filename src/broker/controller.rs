@@ -6,7 +6,7 @@
 //! exists finds it, whichever core he asks.
 
 use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -260,19 +260,25 @@ impl ControllerShell {
     }
 
     fn answer(&self, command: &Command) -> Result<Answer<CommandReply>, Refusal> {
-        let needs_room = matches!(command, Command::CreateTopics(_) | Command::CreatePartitions(_));
-        // What the metadata log may still take is kept for what makes room.
-        let no_room = || {
-            let log = self.shard.replica(METADATA_LOG);
-            log.is_some_and(|log| log.log_dir().is_full())
-                || self.shard.volumes.iter().all(|volume| volume.log_dir.is_full())
-        };
-        if needs_room && no_room() {
-            let what = "the disk is full: new partitions need room on it; delete topics, or make room";
-            return Err(Refusal::new(ErrorCode::KAFKA_STORAGE_ERROR, what));
+        if matches!(command, Command::CreateTopics(_) | Command::CreatePartitions(_)) {
+            self.look_for_room()?;
         }
         let mut chance = || self.shard.reactor.random();
         command.decide(&self.controller.borrow(), (self.node_id, self.broker_epoch.get()), &mut chance)
+    }
+
+    /// Refuses new partitions where there is no room for any, and has the others pass over log directories without.
+    fn look_for_room(&self) -> Result<(), Refusal> {
+        let dirs = self.shard.volumes.iter().map(|volume| &volume.log_dir);
+        let full = dirs.filter(|dir| dir.is_full()).map(|dir| dir.id).collect::<BTreeSet<_>>();
+        // What the metadata log may still take is kept for what makes room.
+        let log_is_full = self.shard.replica(METADATA_LOG).is_some_and(|log| log.log_dir().is_full());
+        if log_is_full || full.len() == self.shard.volumes.len() {
+            let what = "the disk is full: new partitions need room on it; delete topics, or make room";
+            return Err(Refusal::new(ErrorCode::KAFKA_STORAGE_ERROR, what));
+        }
+        self.controller.borrow_mut().set_full(full);
+        Ok(())
     }
 
     /// Makes records durable, and has every core go by them.

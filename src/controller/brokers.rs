@@ -72,7 +72,7 @@ impl Controller {
         limit: usize,
     ) -> Answer<Option<Position>> {
         let image = self.image();
-        let mut placer = Placer::new(image);
+        let mut placer = Placer::new(image, &self.full);
         let mut records = Vec::new();
         for (topic, number, partition) in partitions_after(image, after) {
             let Some(at) = partition.replicas.iter().position(|replica| *replica == broker) else { continue };

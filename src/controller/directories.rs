@@ -94,6 +94,7 @@ fn directories(partition: &Partition) -> Vec<Uuid> {
 #[cfg(test)]
 mod tests {
     use crate::controller::testing::*;
+    use crate::wire::schema::{CreatePartitionsRequest, CreatePartitionsTopic};
 
     use super::*;
 
@@ -128,6 +129,23 @@ mod tests {
             "who leads does not change with the directory"
         );
         assert_eq!(controller.image().directory_load(dir(2)), 6);
+    }
+
+    #[test]
+    fn new_partitions_pass_over_a_full_directory_as_long_as_there_is_another() {
+        let (mut controller, _) = with_two_directories(10);
+        controller.set_full([dir(1)].into());
+        create(&mut controller, vec![topic("new", 50, 1)]);
+        let loads = |controller: &Controller| [1, 2].map(|n| controller.image().directory_load(dir(n)));
+        assert_eq!(loads(&controller), [5, 55]);
+        let more = CreatePartitionsTopic { name: "new".into(), count: 60, ..Default::default() };
+        let request = CreatePartitionsRequest { topics: vec![more], ..Default::default() };
+        let records = controller.create_partitions(&request).records;
+        commit(&mut controller, records);
+        assert_eq!(loads(&controller), [5, 65]);
+        controller.set_full([dir(1), dir(2)].into());
+        create(&mut controller, vec![topic("as_before", 10, 1)]);
+        assert_eq!(loads(&controller), [15, 65], "where there is no other, that one is taken");
     }
 
     #[test]

@@ -28,7 +28,7 @@ mod tests;
 pub mod topics;
 pub mod tree;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 pub use apply::ApplyError;
@@ -38,6 +38,7 @@ pub use image::{Broker, Change, Image, Partition, Topic};
 use crate::config::{BrokerConfig, Layers};
 use crate::wire::error::ErrorCode;
 use crate::wire::metadata_record::MetadataRecord;
+use crate::wire::uuid::Uuid;
 
 /// What a command gives: the reply, which may be sent once the records are committed, and the records. Where there
 /// are none, the reply still waits for what the command saw.
@@ -90,6 +91,8 @@ pub struct Controller {
     committed: Arc<Image>,
     /// Proposals that are not committed, oldest first, with the image after each.
     in_flight: VecDeque<(Proposal, Arc<Image>)>,
+    /// Log directories in which there is no room for new partitions.
+    full: BTreeSet<Uuid>,
 }
 
 /// What a topic is given where a request does not say.
@@ -112,7 +115,13 @@ impl Controller {
             replication_factor: config.default_replication_factor,
             delete_topics: config.delete_topics,
         };
-        Controller { defaults, newest: image.clone(), committed: image, in_flight: VecDeque::new() }
+        let (in_flight, full) = (VecDeque::new(), BTreeSet::new());
+        Controller { defaults, newest: image.clone(), committed: image, in_flight, full }
+    }
+
+    /// Tells in which log directories there is no room: new partitions go to others, where there are others.
+    pub fn set_full(&mut self, full: BTreeSet<Uuid>) {
+        self.full = full;
     }
 
     /// The image by which commands judge: with everything that was proposed.

@@ -17,7 +17,7 @@ impl Controller {
         &self,
         request: &CreatePartitionsRequest,
     ) -> Answer<Vec<CreatePartitionsTopicResult>> {
-        let mut placer = Placer::new(self.image());
+        let mut placer = Placer::new(self.image(), &self.full);
         let mut records = Vec::new();
         let mut reply: Vec<CreatePartitionsTopicResult> = Vec::with_capacity(request.topics.len());
         let mut times: BTreeMap<&str, usize> = BTreeMap::new();

@@ -4,7 +4,7 @@
 //! more. Nothing here is left to chance: the same image gives the same placement.
 
 use std::cmp::Ordering;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::image::{Broker, Image, Load, Partition};
@@ -24,6 +24,8 @@ pub struct Placed {
 /// Finds places, and remembers what it gave out, so that the partitions of one request spread as well.
 pub struct Placer<'a> {
     image: &'a Image,
+    /// Log directories without room.
+    full: &'a BTreeSet<Uuid>,
     brokers: Vec<&'a Arc<Broker>>,
     cores: BTreeMap<(i32, usize), Load>,
     directories: BTreeMap<Uuid, u32>,
@@ -60,10 +62,11 @@ impl PartialEq for Fill {
 impl Eq for Fill {}
 
 impl<'a> Placer<'a> {
-    /// For the brokers of an image.
-    pub fn new(image: &'a Image) -> Placer<'a> {
+    /// For the brokers of an image. Log directories that are `full` are passed over, where a broker has others.
+    pub fn new(image: &'a Image, full: &'a BTreeSet<Uuid>) -> Placer<'a> {
         Placer {
             image,
+            full,
             brokers: image.brokers().collect(),
             cores: BTreeMap::new(),
             directories: BTreeMap::new(),
@@ -132,7 +135,8 @@ impl<'a> Placer<'a> {
         let carries = |dir: &Uuid| {
             self.directories.get(dir).copied().unwrap_or_else(|| self.image.directory_load(*dir))
         };
-        let Some(least) = directories.iter().copied().min_by_key(|dir| (carries(dir), *dir)) else {
+        let key = |dir: &Uuid| (self.full.contains(dir), carries(dir), *dir);
+        let Some(least) = directories.iter().copied().min_by_key(key) else {
             // The broker says later where it put the replica.
             return Uuid::ONE;
         };

@@ -36,7 +36,7 @@ impl Controller {
         for topic in &request.topics {
             *times.entry(&topic.name).or_default() += 1;
         }
-        let mut placer = Placer::new(self.image());
+        let mut placer = Placer::new(self.image(), &self.full);
         let mut taken = BTreeMap::new();
         let mut records = Vec::new();
         let mut reply = Vec::with_capacity(request.topics.len());
