@@ -205,7 +205,10 @@ impl Shard {
                     rounds.flushed.ring();
                     again.await;
                 }
-                Err(error) => self.fail(&volume, "a write failed", &error),
+                Err(error) => {
+                    self.fail(&volume, "a write failed", &error);
+                    volume.marks.round_failed();
+                }
             }
         }
         rounds.flushed.ring();

@@ -86,8 +86,10 @@ pub struct MarkFiles {
     full: Bell,
     /// Whether a round is writing to the file.
     in_round: Cell<bool>,
-    /// Rung when it has.
+    /// Rung when it has, or could not.
     round_written: Bell,
+    /// Whether a round could not be written: what is under way of it may still come to the disk at any time.
+    failed: Cell<bool>,
 }
 
 impl MarkFiles {
@@ -114,6 +116,7 @@ impl MarkFiles {
             full: Bell::default(),
             in_round: Cell::new(false),
             round_written: Bell::default(),
+            failed: Cell::new(false),
         })
     }
 
@@ -164,6 +167,12 @@ impl MarkFiles {
         self.round_written.ring();
     }
 
+    /// A write of the round has failed, and with it the log directory: there is no generation after this one.
+    pub fn round_failed(&self) {
+        self.failed.set(true);
+        self.round_written.ring();
+    }
+
     /// Begins a new generation each time the file is full.
     pub async fn turn_over(&self) -> io::Result<()> {
         loop {
@@ -201,6 +210,10 @@ impl MarkFiles {
         // The file after the next is this one again: no write of a round may still be under way in it then.
         loop {
             let round_written = self.round_written.notified();
+            if self.failed.get() {
+                self.busy.set(false);
+                return Err(io::Error::other("a write to the log directory has failed before"));
+            }
             if !self.in_round.get() {
                 break;
             }

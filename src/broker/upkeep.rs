@@ -31,7 +31,9 @@ impl Shard {
         for volume in &self.volumes {
             let (shard, of) = (self.clone(), volume.clone());
             self.reactor.spawn(Class::Request, async move {
-                if let Err(error) = of.marks.turn_over().await {
+                if let Err(error) = of.marks.turn_over().await
+                    && !of.log_dir.has_failed()
+                {
                     shard.fail(&of, "the stable ends could not be written", &error);
                 }
             });

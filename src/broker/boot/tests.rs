@@ -18,7 +18,7 @@ use crate::log::LogConfig;
 use crate::log::segment::Kind;
 use crate::partition::AppendRules;
 use crate::reactor::Nanos;
-use crate::reactor::sim::{CrashKind, NodeId, Options, View, World};
+use crate::reactor::sim::{CrashKind, IoKind, NodeId, Options, View, World};
 use crate::reactor::sync::completion;
 use crate::wire::batch::BatchBuilder;
 use crate::wire::error::ErrorCode;
@@ -325,4 +325,21 @@ fn what_a_killed_start_has_made_is_durable_before_anything_rests_on_it() {
         let life = life.after(CrashKind::Power).opened();
         assert_eq!(life.end(), Some(1), "seed {seed}, {syncs} syncs");
     }
+}
+
+#[test]
+fn after_a_write_that_failed_nobody_waits_for_the_marks() {
+    let mut failed = 0;
+    for nth in 1..6 {
+        let life = Life::first(LogConfig::default()).opened();
+        life.produce(1, 100);
+        // That of a file that grows, or of the mark that the batch has moved.
+        life.world.disk(life.node).fail_nth(IoKind::Write, nth);
+        life.world.run_for(SECOND);
+        let volume = life.shard.volumes[0].clone();
+        let was_failed = volume.log_dir.has_failed();
+        let set = life.world.run(&life.reactor, PATIENCE, async move { volume.marks.set_now(ID, 1).await });
+        failed += usize::from(was_failed && set.is_err());
+    }
+    assert!(failed > 0, "one of them was the write of the marks");
 }
