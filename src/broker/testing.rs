@@ -18,6 +18,7 @@ use super::listener::{accept, keep_within_limits};
 use super::messages::*;
 use crate::config::BrokerConfig;
 use crate::controller::{Answer, Controller, Image};
+use crate::coordinator;
 use crate::reactor::bus::mesh;
 use crate::reactor::sim::{NodeId, Options, World};
 use crate::reactor::{Class, CoreMain, CoreSpec, Reactor, Receiver, Sender};
@@ -46,6 +47,8 @@ pub struct Control {
     pub frames: BTreeMap<usize, usize>,
     /// Bytes of small requests that wait for their turn, per core.
     pub queued: BTreeMap<usize, usize>,
+    /// How many members wait for the others of their groups, until one leaves.
+    pub joining: usize,
 }
 
 pub type SharedControl = Arc<Mutex<Control>>;
@@ -134,7 +137,8 @@ pub fn image(topics: &[(&str, i32)]) -> Image {
 /// The id that a test's topic has.
 pub fn topic_id(name: &str) -> Uuid {
     let mut id = [7; 16];
-    id[..name.len()].copy_from_slice(name.as_bytes());
+    let len = name.len().min(id.len());
+    id[..len].copy_from_slice(&name.as_bytes()[..len]);
     Uuid(id)
 }
 
@@ -226,6 +230,8 @@ struct FakeShard {
     control: SharedControl,
     logs: RefCell<BTreeMap<PartitionId, Log>>,
     watches: RefCell<Vec<(WatchCall, Responder)>>,
+    /// Who waits for the others of a group.
+    joining: RefCell<Vec<(coordinator::Request, Responder)>>,
     /// For the controller's task.
     commands: RefCell<Vec<(Command, Responder)>>,
 }
@@ -245,6 +251,7 @@ impl FakeShard {
             control: SharedControl::default(),
             logs: RefCell::default(),
             watches: RefCell::default(),
+            joining: RefCell::default(),
             commands: RefCell::default(),
         }
     }
@@ -291,8 +298,16 @@ impl FakeShard {
                 responder.answer(ShardReply::Relocate(none.collect()));
             }
             ShardRequest::Group(call) => {
-                let refused = crate::coordinator::refuse(call.request, ErrorCode::NOT_COORDINATOR);
-                responder.answer(ShardReply::Group(Box::new(refused)));
+                if matches!(call.request, coordinator::Request::Join(..)) {
+                    self.joining.borrow_mut().push((call.request, responder));
+                } else {
+                    let joining = self.joining.take();
+                    for (request, responder) in joining.into_iter().chain([(call.request, responder)]) {
+                        let refused = coordinator::refuse(request, ErrorCode::NOT_COORDINATOR);
+                        responder.answer(ShardReply::Group(Box::new(refused)));
+                    }
+                }
+                self.control.lock().unwrap().joining = self.joining.borrow().len();
             }
             ShardRequest::Transaction(call) => {
                 let refused =

@@ -18,6 +18,7 @@ pub async fn join(mut asked: Asked) -> Result<Reply, Ended> {
         own(&mut protocol.metadata);
     }
     let (group, chance) = (request.group_id.clone(), chance(&asked));
+    asked.release();
     match ask(&asked, &group, Request::Join(request, chance)).await {
         coordinator::Reply::Join(response) => asked.reply(&response),
         _ => unreachable!("a coordinator answers what it was asked"),
@@ -31,6 +32,7 @@ pub async fn sync(mut asked: Asked) -> Result<Reply, Ended> {
         own(&mut assignment.assignment);
     }
     let group = request.group_id.clone();
+    asked.release();
     match ask(&asked, &group, Request::Sync(request)).await {
         coordinator::Reply::Sync(response) => asked.reply(&response),
         _ => unreachable!("a coordinator answers what it was asked"),

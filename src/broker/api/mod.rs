@@ -42,12 +42,14 @@ pub mod unregister_broker;
 pub mod update_features;
 pub mod write_txn_markers;
 
+use std::cell::Cell;
 use std::rc::Rc;
 
 use bytes::Bytes;
 
 use super::connection::{Answer, Client, Ended, Outcome, Replies, Reply};
 use crate::limits::{FETCH_REQUEST_FREE, REQUEST_ELEMENT, REQUEST_GROWTH};
+use crate::reactor::sync::Permit;
 use crate::wire::api::{ApiKey, RequestHeader, response_frame};
 use crate::wire::codec::{DecodeError, Reader};
 use crate::wire::schema::{Request, Response};
@@ -117,6 +119,8 @@ pub struct Asked {
     pub client_id: Option<String>,
     correlation_id: i32,
     body: Reader,
+    /// The memory that was asked for, shared with who answers.
+    held: Option<Rc<Cell<Option<Permit>>>>,
 }
 
 impl Asked {
@@ -148,6 +152,13 @@ impl Asked {
     /// Why the connection ends when a body cannot be read.
     pub fn malformed(&self, error: &DecodeError) -> Ended {
         Ended::because(format!("its {} request (version {}) is malformed: {error}", self.api, self.version))
+    }
+
+    /// Lets go of the memory of a request that was read, and now waits for other clients to ask: it must not keep it
+    /// from them.
+    pub fn release(&mut self) {
+        self.body = Reader::new(Bytes::new());
+        drop(self.held.take().and_then(|held| held.take()));
     }
 
     /// What is left of the body, to be read by hand.
@@ -188,16 +199,24 @@ pub async fn order(client: &Rc<Client>, frame: Bytes, before: &Replies) -> Resul
 }
 
 /// Answers a request in memory that was asked for.
-async fn answer(asked: Asked) -> Result<Reply, Ended> {
+async fn answer(mut asked: Asked) -> Result<Reply, Ended> {
     let core = asked.client.core.clone();
     let bytes = asked.memory();
     // Most fetches are small and wait for long: they would only keep memory from those that need it now.
     if asked.api == ApiKey::Fetch && bytes <= FETCH_REQUEST_FREE {
         return dispatch(asked).await;
     }
-    let mut held = core.request_memory.take(bytes).await;
+    let held = Rc::new(Cell::new(Some(core.request_memory.take(bytes).await)));
+    asked.held = Some(held.clone());
     let mut reply = dispatch(asked).await?;
-    held.shrink_to(reply.len());
+    let held = match held.take() {
+        Some(mut held) => {
+            held.shrink_to(reply.len());
+            held
+        }
+        // It was let go of meanwhile.
+        None => core.request_memory.take(reply.len()).await,
+    };
     // What a fetch holds of records has its own share.
     if reply.held.is_empty() {
         reply.held.push(held);
@@ -288,7 +307,7 @@ fn read_header(client: &Rc<Client>, frame: Bytes) -> Result<Asked, Ended> {
             .map_err(|e| Ended::because(format!("the header of its {api} request is malformed: {e}")))?;
         client_id = header.client_id;
     }
-    Ok(Asked { client: client.clone(), api, version, client_id, correlation_id, body })
+    Ok(Asked { client: client.clone(), api, version, client_id, correlation_id, body, held: None })
 }
 
 /// The API's number, its version and the correlation id, which every header begins with.

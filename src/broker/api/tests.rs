@@ -434,3 +434,38 @@ fn offsets_are_listed_by_shard_and_told_in_order() {
         );
     });
 }
+
+#[test]
+fn who_waits_for_the_others_of_a_group_takes_no_memory_from_them() {
+    const MEMBERS: usize = 60;
+    let broker = TestBroker::calm(&[("__consumer_offsets", 1), ("t", 1)]);
+    let (address, control) = (broker.world.address(broker.node, PORT), broker.control.clone());
+    broker.client(60 * SECOND, async move |mut client| {
+        let protocol = JoinGroupRequestProtocol { name: "range".into(), metadata: vec![7; 64 << 10].into() };
+        let join = JoinGroupRequest {
+            group_id: "g".into(),
+            session_timeout_ms: 30_000,
+            rebalance_timeout_ms: 30_000,
+            protocol_type: "consumer".into(),
+            protocols: vec![protocol],
+            ..Default::default()
+        };
+        let mut members = Vec::new();
+        for _ in 0..MEMBERS {
+            let mut member = TestClient::connect(client.reactor.clone(), address).await;
+            member.send(&join, 9).await;
+            members.push(member);
+        }
+        while control.lock().unwrap().joining < MEMBERS {
+            client.reactor.sleep(SECOND / 10).await;
+        }
+        // What asks now finds memory, on either core.
+        let topics = client.ask(&named(&["t"], false), 9).await;
+        assert_eq!(errors(&topics), [ErrorCode::NONE]);
+        client.ask(&LeaveGroupRequest { group_id: "g".into(), ..Default::default() }, 2).await;
+        for member in &mut members {
+            let (_, answer) = member.receive::<JoinGroupResponse>(9).await;
+            assert_eq!(answer.error_code, ErrorCode::NOT_COORDINATOR);
+        }
+    });
+}
