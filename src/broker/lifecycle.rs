@@ -71,6 +71,7 @@ impl Shard {
             gone: Cell::new(false),
             unfit_to_clean: Cell::new(false),
             told_unread: Cell::new(None),
+            unread: Cell::new(0),
             files: Exchange::default(),
             rot: RefCell::default(),
         });

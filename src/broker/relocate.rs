@@ -13,6 +13,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::boot::LOG_STARTS;
+use super::call::Responder;
 use super::controller::{Command, CommandReply};
 use super::messages::{LogDirsReply, LogSize, PartitionId, ShardReply};
 use super::metadata_log::METADATA_LOG;
@@ -107,6 +108,30 @@ impl Shard {
         let shard = self.clone();
         self.reactor.spawn(Class::Background, async move { shard.move_replica(replica, moving).await });
         Ok(())
+    }
+
+    /// Sends replicas to other log directories. Who made a topic may ask before its logs are open: they are waited for.
+    pub(super) fn relocate_all(self: &Rc<Shard>, moves: Vec<(PartitionId, Uuid)>, responder: Responder) {
+        let is_opening = |shard: &Shard, moves: &[(PartitionId, Uuid)]| {
+            moves.iter().any(|(id, _)| shard.replica(*id).is_some_and(|replica| replica.is_opening()))
+        };
+        let answer = |shard: &Rc<Shard>, moves: Vec<(PartitionId, Uuid)>, responder: Responder| {
+            let replies = moves.into_iter().map(|(id, directory)| shard.relocate(id, directory));
+            responder.answer(ShardReply::Relocate(replies.collect()));
+        };
+        if !is_opening(self, &moves) {
+            return answer(self, moves, responder);
+        }
+        let shard = self.clone();
+        self.reactor.spawn(Class::Background, async move {
+            loop {
+                let opened_one = shard.opened_one.notified();
+                if !is_opening(&shard, &moves) {
+                    return answer(&shard, moves, responder);
+                }
+                opened_one.await;
+            }
+        });
     }
 
     /// Tells what the replicas take, those on their way too.

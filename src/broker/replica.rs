@@ -57,6 +57,8 @@ pub struct Replica {
     pub unfit_to_clean: Cell<bool>,
     /// Tells who reads finished segments that their files were exchanged.
     pub files: Exchange,
+    /// How often in a row its coordinator could not read it.
+    pub unread: Cell<u32>,
     /// Where files were found not to hold what was written: segments and positions.
     pub rot: RefCell<BTreeSet<(i64, u64)>>,
     /// The segment of which the operator was told last that it cannot be read, and when.

@@ -170,10 +170,7 @@ impl Shard {
             ShardRequest::DescribeLogDirs(ids) => {
                 responder.answer(ShardReply::DescribeLogDirs(self.describe_log_dirs(ids)));
             }
-            ShardRequest::Relocate(moves) => {
-                let replies = moves.into_iter().map(|(id, directory)| self.relocate(id, directory));
-                responder.answer(ShardReply::Relocate(replies.collect()));
-            }
+            ShardRequest::Relocate(moves) => self.relocate_all(moves, responder),
             ShardRequest::Group(call) => self.ask_groups(*call, responder),
             ShardRequest::Transaction(call) => self.ask_transactions(*call, responder),
             ShardRequest::Command(command) => {

@@ -30,6 +30,8 @@ use crate::wire::error::ErrorCode;
 const READ: usize = 1 << 20;
 /// How many appends may be under way before what is decided is gathered.
 const APPENDS: usize = 2;
+/// What could not be read is read again after so long; after each failure, after twice as long.
+const AGAIN: Duration = Duration::from_secs(1);
 const NANOS_PER_MS: u64 = 1_000_000;
 
 /// The two clocks of a core, as coordinators go by them.
@@ -151,7 +153,7 @@ impl<M: Journal> Seat<M> {
     }
 
     /// Reads the log, then serves until [`Seat::close`]. `begun` is called when it begins to serve, `again` if the log
-    /// has to be read anew.
+    /// has to be read anew: it could not be read, or is not what is in memory.
     pub fn start(
         self: &Rc<Seat<M>>,
         shard: &Rc<Shard>,
@@ -161,15 +163,28 @@ impl<M: Journal> Seat<M> {
         let (seat, on) = (self.clone(), shard.clone());
         shard.reactor.spawn(Class::Coordination, async move {
             match seat.load(&on).await {
-                Ok(()) => begun(&on, &seat),
+                Ok(()) => {
+                    if let Some(replica) = on.replica(seat.id) {
+                        replica.unread.set(0);
+                    }
+                    begun(&on, &seat);
+                }
                 Err(_) if seat.over.has_rung() => return,
                 Err(why) => {
+                    let failures = on.replica(seat.id).map_or(0, |replica| replica.unread.replace(replica.unread.get() + 1));
+                    let pause = AGAIN.saturating_mul(1 << failures.min(6));
                     let (name, what) = (&seat.name, M::WHAT);
                     tracing::error!(
                         "{name} cannot be read, so the {what} of this partition have no coordinator: {why}. Its clients \
-                         get NOT_COORDINATOR until the broker starts again and can read it"
+                         get COORDINATOR_LOAD_IN_PROGRESS; it is read again in {} s",
+                        pause.as_secs()
                     );
-                    return seat.close(ErrorCode::NOT_COORDINATOR);
+                    either(on.reactor.sleep(pause), seat.over.rung()).await;
+                    if !seat.over.has_rung() {
+                        seat.close(ErrorCode::NOT_COORDINATOR);
+                        again(&on);
+                    }
+                    return;
                 }
             }
             let (serving, with) = (seat.clone(), on.clone());

@@ -20,7 +20,10 @@ const PARTITIONS: i32 = 9;
 
 /// A run with three disks that go wrong in no way but those of the test.
 fn calm() -> Rc<Run> {
-    let seed = (0..).find(|seed| begin(*seed, 0).dirs.len() > 1).expect("half of them have");
+    calm_of((0..).find(|seed| begin(*seed, 0).dirs.len() > 1).expect("half of them have"))
+}
+
+fn calm_of(seed: u64) -> Rc<Run> {
     let run = begin(seed, 0);
     let unchanged = |disk: DiskControl| disk.change(|options| *options = Options::calm().disk);
     run.dirs.iter().for_each(|dir| unchanged(run.world.disk_at(run.node, dir)));
@@ -215,6 +218,20 @@ async fn move_all(run: Rc<Run>, to: PathBuf) -> io::Result<Vec<ErrorCode>> {
 }
 
 #[test]
+fn replicas_of_a_topic_that_was_just_made_can_be_moved() {
+    for seed in (0..).filter(|seed| begin(*seed, 0).dirs.len() > 1).take(5) {
+        let run = calm_of(seed);
+        serve(&run);
+        let (made, to) = (run.clone(), run.dirs[2].clone());
+        let answers = on(&run, async move {
+            create(made.clone()).await?;
+            move_all(made, to).await
+        });
+        assert_eq!(answers, [ErrorCode::NONE; PARTITIONS as usize]);
+    }
+}
+
+#[test]
 fn replicas_go_where_they_are_told_and_take_everything_along() {
     let run = calm();
     let status = serve(&run);
@@ -339,4 +356,80 @@ fn a_move_that_a_disk_cuts_short_anywhere_loses_nothing() {
         assert!(after.iter().all(|answer| *answer == (ErrorCode::NONE, 3)), "disk {disk}, {nth}: {after:?}");
         on(&run, read_all(run.clone(), 6));
     }
+}
+
+/// Commits this offset, or reads what is committed: the error, and the offset.
+async fn commit(run: Rc<Run>, offset: Option<i64>) -> io::Result<(ErrorCode, i64)> {
+    let mut client = Client::connect(&run.clients, run.address).await?;
+    let find = FindCoordinatorRequest { coordinator_keys: vec!["g".to_owned()], ..Default::default() };
+    while client.ask(&find, 4).await?.coordinators[0].error_code.is_error() {
+        run.clients.sleep(Duration::from_millis(5)).await;
+    }
+    let Some(committed_offset) = offset else {
+        let topics = vec![OffsetFetchRequestTopics {
+            name: TOPIC.to_owned(),
+            partition_indexes: vec![0],
+            ..Default::default()
+        }];
+        let group =
+            OffsetFetchRequestGroup { group_id: "g".to_owned(), topics: Some(topics), ..Default::default() };
+        let request = OffsetFetchRequest { groups: vec![group], ..Default::default() };
+        let group = client.ask(&request, 8).await?.groups.remove(0);
+        let found = group.topics.first().map_or(-1, |topic| topic.partitions[0].committed_offset);
+        return Ok((group.error_code, found));
+    };
+    let partition = OffsetCommitRequestPartition {
+        partition_index: 0,
+        committed_offset,
+        committed_metadata: Some("x".repeat(1_000)),
+        ..Default::default()
+    };
+    let topic = OffsetCommitRequestTopic {
+        name: TOPIC.to_owned(),
+        partitions: vec![partition],
+        ..Default::default()
+    };
+    let request = OffsetCommitRequest { group_id: "g".to_owned(), topics: vec![topic], ..Default::default() };
+    let response = client.ask(&request, 9).await?;
+    Ok((response.topics[0].partitions[0].error_code, committed_offset))
+}
+
+#[test]
+fn a_coordinator_that_cannot_read_its_log_reads_it_again() {
+    let run = calm();
+    let status = serve(&run);
+    on(&run, create(run.clone()));
+    let mut committed = 0;
+    while committed < 20 {
+        let (error, _) = on(&run, commit(run.clone(), Some(42)));
+        committed += usize::from(error.is_none());
+        run.world.run_for(Duration::from_millis(10));
+    }
+    // After a clean stop nobody else reads it, but for its last block.
+    run.stop(&status);
+    run.world.crash(run.node, CrashKind::Process);
+    let mut unread = Vec::new();
+    for dir in &run.dirs {
+        let disk = run.world.disk_at(run.node, dir);
+        let is_log = |path: &Path| {
+            path.to_string_lossy().contains("__consumer_offsets-") && path.extension() == Some("log".as_ref())
+        };
+        for (path, _) in
+            disk.files(View::Current).into_iter().filter(|(path, size)| *size > 8192 && is_log(path))
+        {
+            disk.make_unreadable(&path, 0..4096).unwrap();
+            unread.push((dir, path));
+        }
+    }
+    assert_eq!(unread.len(), 1, "{unread:?}");
+    let status = serve(&run);
+    run.world.run_for(Duration::from_secs(20));
+    let (error, _) = on(&run, commit(run.clone(), None));
+    assert_eq!(error, ErrorCode::COORDINATOR_LOAD_IN_PROGRESS);
+    for (dir, path) in unread {
+        run.world.disk_at(run.node, dir).make_readable(&path).unwrap();
+    }
+    run.world.run_for(Duration::from_secs(70));
+    assert_eq!(on(&run, commit(run.clone(), None)), (ErrorCode::NONE, 42));
+    assert_eq!(status.lock().unwrap().ended, None, "the node has not started again");
 }

@@ -27,7 +27,14 @@ pub fn config(address: &str) -> ClientConfig {
 /// Notes acknowledgements in a journal.
 pub struct Acknowledge(pub Arc<Journal>);
 
-impl ClientContext for Acknowledge {}
+impl ClientContext for Acknowledge {
+    /// Says why a producer gives up: the error of a record alone tells little.
+    fn error(&self, error: KafkaError, reason: &str) {
+        if reason.contains("sequence") || reason.contains("atal") {
+            println!("producer {}: {error}: {reason}", self.0.number);
+        }
+    }
+}
 
 impl ProducerContext for Acknowledge {
     type DeliveryOpaque = usize;

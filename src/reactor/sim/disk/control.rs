@@ -121,6 +121,14 @@ impl DiskControl {
         Ok(())
     }
 
+    /// All of a file can be read again.
+    pub fn make_readable(&self, path: &Path) -> io::Result<()> {
+        let mut state = self.state.borrow_mut();
+        let file = state.tree.find(path, false)?;
+        state.tree.file_mut(file)?.unreadable.clear();
+        Ok(())
+    }
+
     /// Flips the bits of `mask` in a byte of a file, as rot does; false where nothing was ever written.
     pub fn corrupt(&self, path: &Path, position: u64, mask: u8) -> io::Result<bool> {
         let mut state = self.state.borrow_mut();
