@@ -187,12 +187,10 @@ fn kafka_python() {
 
 #[test]
 fn franz_go() {
-    let listed = output(
-        Command::new("go")
-            .args(["list", "-mod=mod", "-m", "-f", "{{.Version}} {{.Dir}}", "github.com/twmb/franz-go"])
-            .current_dir(GO),
-    );
-    let (version, source) = listed.trim().split_once(' ').expect("a version and a folder");
+    let mut fetch = Command::new("go");
+    fetch.args(["mod", "download", "-json", "github.com/twmb/franz-go"]).current_dir(GO);
+    let module: serde_json::Value = serde_json::from_str(&output(&mut fetch)).unwrap();
+    let (version, source) = (module["Version"].as_str().unwrap(), module["Dir"].as_str().unwrap());
     let folder = made(&format!("franz-go-{version}"), |folder| {
         output(Command::new("cp").args(["-r", "--no-preserve=mode"]).arg(format!("{source}/.")).arg(folder));
         let mut build = Command::new("go");
