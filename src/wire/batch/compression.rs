@@ -90,7 +90,7 @@ impl Compression {
             Compression::None => Ok(bytes.to_vec()),
             Compression::Gzip => read_bounded(flate2::bufread::MultiGzDecoder::new(bytes), limit),
             Compression::Snappy => snappy(bytes, limit),
-            Compression::Lz4 => read_bounded(lz4_flex::frame::FrameDecoder::new(bytes), limit),
+            Compression::Lz4 => read_bounded(lz4_decoder(bytes)?, limit),
             Compression::Zstd => {
                 read_bounded(zstd::Decoder::with_buffer(bytes).map_err(|e| damaged(&e))?, limit)
             }
@@ -117,6 +117,15 @@ pub(super) fn lz4_encoder() -> lz4_flex::frame::FrameEncoder<Vec<u8>> {
         .block_size(lz4_flex::frame::BlockSize::Max64KB)
         .block_mode(lz4_flex::frame::BlockMode::Independent);
     lz4_flex::frame::FrameEncoder::with_frame_info(info, Vec::new())
+}
+
+/// Reads a frame of today's form, as Kafka does. The form before it has blocks of 8 MiB, for which memory would be taken
+/// whatever they hold.
+fn lz4_decoder(bytes: &[u8]) -> Result<lz4_flex::frame::FrameDecoder<&[u8]>, BatchError> {
+    if !bytes.is_empty() && !bytes.starts_with(&LZ4_HEADER[..4]) {
+        return Err(BatchError::Compressed("this is no frame of LZ4".to_owned()));
+    }
+    Ok(lz4_flex::frame::FrameDecoder::new(bytes))
 }
 
 /// How Kafka's LZ4 frames begin: the magic, independent blocks of at most 64 KiB, and the checksum of these two bytes.
@@ -178,7 +187,7 @@ pub(super) fn reader<'a>(from: Compression, bytes: &'a [u8]) -> Result<Box<dyn R
         Compression::None => Box::new(bytes),
         Compression::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(bytes)),
         Compression::Snappy => Box::new(SnappyReader::new(bytes)?),
-        Compression::Lz4 => Box::new(lz4_flex::frame::FrameDecoder::new(bytes)),
+        Compression::Lz4 => Box::new(lz4_decoder(bytes)?),
         Compression::Zstd => Box::new(zstd::Decoder::with_buffer(bytes).map_err(|e| damaged(&e))?),
     })
 }
@@ -287,4 +296,19 @@ fn snappy_block(block: &[u8], limit: usize, out: &mut Vec<u8>) -> Result<(), Bat
     let written = snap::raw::Decoder::new().decompress(block, &mut out[start..]).map_err(|e| damaged(&e))?;
     debug_assert_eq!(written, len);
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frames_of_the_old_form_of_lz4_are_refused() {
+        let old = [0x02, 0x21, 0x4c, 0x18, 1, 0, 0, 0, 0];
+        let refused = BatchError::Compressed("this is no frame of LZ4".to_owned());
+        assert_eq!(Compression::Lz4.decompress(&old, 1 << 20), Err(refused));
+        assert!(reader(Compression::Lz4, &old).is_err());
+        let new = Compression::Lz4.compress(b"records").unwrap();
+        assert_eq!(Compression::Lz4.decompress(&new, 1 << 20).as_deref(), Ok(&b"records"[..]));
+    }
 }
