@@ -12,14 +12,17 @@ use std::time::Duration;
 use super::log_dir::LogDir;
 use super::open::remove_if_there;
 use super::pace::Pace;
+use super::read_cache::SegmentFiles;
 use super::replica::{Online, Replica};
 use super::shard::Shard;
 use crate::config::Layers;
 use crate::config::settings;
 use crate::limits::BLOCK;
+use crate::log::aborted::AbortedIndex;
 use crate::log::compact::checkpoint::{CLEANED, Checkpoint, NAME};
 use crate::log::compact::filter::{Kept, Rules};
 use crate::log::compact::offset_map::OffsetMap;
+use crate::log::compact::transactions::{CleanedTransactions, Fate};
 use crate::log::compact::{Compaction, Plan};
 use crate::log::index::SegmentIndex;
 use crate::log::segment::{self, BatchPlace, Kind};
@@ -221,9 +224,10 @@ impl<'a> Cleaning<'a> {
         self.replica.volume.marks.set_now(self.replica.id, stable).await?;
         let (mut table, end) = self.note_keys(plan).await?;
         let first_dirty = plan.dirty.start;
+        let mut transactions = CleanedTransactions::default();
         for group in plan.groups.iter().filter(|group| group[0] < end) {
             let pass = Pass { table: &table, end, config: &rules, compaction: &compaction };
-            self.clean_group(group, first_dirty, &pass).await?;
+            self.clean_group(group, first_dirty, &pass, &mut transactions).await?;
         }
         let keys = table.len();
         while table.let_go() {
@@ -248,15 +252,15 @@ impl<'a> Cleaning<'a> {
         let most_keys = usize::try_from(end - start).unwrap_or(usize::MAX);
         let CleanerConfig { table_bytes, table_load, .. } = self.config();
         let mut table = OffsetMap::with_load((random(), random()), most_keys, table_bytes, table_load);
+        let mut transactions = CleanedTransactions::default();
         for (base, size) in self.segments(start..end)? {
+            self.learn_aborted(&mut transactions, base).await?;
             let mut reader = self.reader(base, size).await?;
             while let Some((range, _)) = reader.next(self).await? {
                 let batch = Batch::first(&reader.bytes[range]).map_err(|why| reader.unfit(&why))?;
                 batch.check().map_err(|why| reader.unfit(&why))?;
-                if batch.is_transactional() && !batch.is_control() {
-                    return Err(reader.unfit(&"it holds records of transactions"));
-                }
-                if batch.is_control() || batch.last_offset() < start {
+                let fate = transactions.read(&batch).map_err(|why| reader.unfit(&why))?;
+                if fate != Fate::Counts || batch.is_control() || batch.last_offset() < start {
                     continue;
                 }
                 let records =
@@ -276,13 +280,36 @@ impl<'a> Cleaning<'a> {
         Ok((table, end))
     }
 
+    /// Tells which transactions in a segment were aborted, wherever they end. Says whether there are any.
+    async fn learn_aborted(
+        &self,
+        transactions: &mut CleanedTransactions,
+        base: i64,
+    ) -> Result<bool, Stopped> {
+        let end = self.online(|online| online.partition.log.end_of(base))?;
+        let files = SegmentFiles { id: self.replica.id, base, version: self.replica.files.version() };
+        let aborted = self.shard.aborted_between(self.replica, files, base, end).await;
+        let aborted = aborted.map_err(|why| Stopped::Unfit(why.to_string()))?;
+        let any = !aborted.is_empty();
+        transactions.learn(aborted);
+        Ok(any)
+    }
+
     /// Writes what stays of a group of segments as one, and puts that in their place.
-    async fn clean_group(&mut self, group: &[i64], first_dirty: i64, pass: &Pass<'_>) -> Result<(), Stopped> {
+    async fn clean_group(
+        &mut self,
+        group: &[i64],
+        first_dirty: i64,
+        pass: &Pass<'_>,
+        transactions: &mut CleanedTransactions,
+    ) -> Result<(), Stopped> {
         let base = group[0];
         let mut writer = Writer::create(self, base).await?;
         let mut changed = group.len() > 1;
         let last = *group.last().expect("a group has a segment");
+        let mut knows_aborted = false;
         for (segment, size) in self.segments(base..last + 1)? {
+            knows_aborted |= self.learn_aborted(transactions, segment).await?;
             let mut reader = self.reader(segment, size).await?;
             while let Some((range, position)) = reader.next(self).await? {
                 let bytes = &reader.bytes[range];
@@ -297,7 +324,8 @@ impl<'a> Cleaning<'a> {
                     now_ms: self.shard.reactor.wall_clock_ms(),
                     delete_retention_ms: pass.compaction.delete_retention_ms,
                 };
-                match rules.apply(&batch, is_last).map_err(|why| reader.unfit(&why))? {
+                let fate = transactions.read(&batch).map_err(|why| reader.unfit(&why))?;
+                match rules.apply_within(&batch, fate, is_last).map_err(|why| reader.unfit(&why))? {
                     Kept::Whole => writer.push(self, bytes, pass.config).await?,
                     Kept::Part(part) => {
                         changed = true;
@@ -307,15 +335,27 @@ impl<'a> Cleaning<'a> {
                 }
             }
         }
+        let aborted = transactions.take_index();
         if !changed {
             return Ok(remove_if_there(self.replica.log_dir(), &writer.path).await.map(drop)?);
         }
+        // A file without any takes the place of one that has some.
+        if knows_aborted || !aborted.is_empty() {
+            let path = cleaned(&self.replica.dir, base, Kind::TxnIndex);
+            self.replica.log_dir().disk.replace(&path, aborted.encode()).await?;
+        }
         let written = writer.finish(self).await?;
-        self.exchange(group, first_dirty, written).await
+        self.exchange(group, first_dirty, written, aborted).await
     }
 
     /// Puts what was written in the place of the group.
-    async fn exchange(&mut self, group: &[i64], first_dirty: i64, written: Written) -> Result<(), Stopped> {
+    async fn exchange(
+        &mut self,
+        group: &[i64],
+        first_dirty: i64,
+        written: Written,
+        aborted: AbortedIndex,
+    ) -> Result<(), Stopped> {
         self.still_wanted()?;
         self.write_checkpoint(first_dirty, group.to_vec()).await?;
         let (replica, log_dir) = (self.replica, self.replica.log_dir());
@@ -324,6 +364,8 @@ impl<'a> Cleaning<'a> {
         if exchanged.is_ok() {
             replica.online(|online| {
                 online.partition.log.exchange(group, written.size, written.max_timestamp);
+                online.partition.aborted.exchange(group, aborted);
+                online.partition.aborted.forget(group[0]);
             });
         }
         replica.files.end();
@@ -536,7 +578,7 @@ fn cleaned(dir: &Path, base: i64, kind: Kind) -> PathBuf {
 
 /// Puts the files of one segment in the place of all of these. Done again after a crash, it does what is left.
 async fn exchange_files(log_dir: &LogDir, dir: &Path, bases: &[i64]) -> io::Result<()> {
-    for kind in [Kind::Log, Kind::TimeIndex, Kind::Index] {
+    for kind in [Kind::Log, Kind::TxnIndex, Kind::TimeIndex, Kind::Index] {
         let renamed =
             log_dir.disk.rename(&cleaned(dir, bases[0], kind), &segment::file(dir, bases[0], kind)).await;
         match renamed {

@@ -97,9 +97,12 @@ impl Shard {
 fn last_files(replica: &Replica, online: &Online, active: i64) -> Files {
     let log = &online.partition.log;
     let Some((offsets, times)) = log.index_files(active) else { return Files::new() };
-    vec![
+    let aborted = online.partition.aborted.file(active);
+    let aborted = aborted.map(|bytes| (segment::file(&replica.dir, active, Kind::TxnIndex), bytes));
+    let others = [
         (replica.dir.join(EPOCHS), checkpoint::encode_epochs(log.epochs().entries())),
         (segment::file(&replica.dir, active, Kind::TimeIndex), times),
         (segment::file(&replica.dir, active, Kind::Index), offsets),
-    ]
+    ];
+    aborted.into_iter().chain(others).collect()
 }

@@ -4,12 +4,14 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 
+use super::aborted::end_offset;
 use super::call::Responder;
 use super::messages::{FetchCall, FetchPart, FetchPartReply, ShardReply};
 use super::read_cache::SegmentFiles;
 use super::replica::Replica;
 use super::segment_read::ReadError;
 use super::shard::Shard;
+use crate::log::aborted::Aborted;
 use crate::log::index::{self, Landing};
 use crate::log::segment::{self, Kind};
 use crate::log::walk::Walk;
@@ -22,6 +24,16 @@ use crate::wire::error::ErrorCode;
 enum Step {
     Answered(FetchPartReply),
     Read(FileRead),
+    /// It is answered, but for the aborted transactions, of which files tell.
+    Untold(Untold),
+}
+
+/// Records from memory, and where they begin.
+struct Untold {
+    replica: Rc<Replica>,
+    files: SegmentFiles,
+    offset: i64,
+    reply: FetchPartReply,
 }
 
 /// A read of a file, as an owned plan.
@@ -67,6 +79,11 @@ impl Shard {
                     left = left.saturating_sub(reply.len());
                     found_any |= !reply.is_empty();
                 }
+                Step::Untold(Untold { reply, .. }) => {
+                    left = left.saturating_sub(reply.len());
+                    found_any = true;
+                    reads = true;
+                }
                 Step::Read(read) => {
                     left = left.saturating_sub(read.most() as usize);
                     found_any = true;
@@ -83,6 +100,7 @@ impl Shard {
                     replies.push(match step {
                         Step::Answered(reply) => reply,
                         Step::Read(read) => shard.read_file(read).await,
+                        Step::Untold(untold) => shard.tell_aborted(untold).await,
                     });
                 }
                 responder.answer(ShardReply::Fetch(replies));
@@ -91,7 +109,7 @@ impl Shard {
         }
         let answered = steps.into_iter().filter_map(|step| match step {
             Step::Answered(reply) => Some(reply),
-            Step::Read(_) => None,
+            Step::Read(_) | Step::Untold(_) => None,
         });
         responder.answer(ShardReply::Fetch(answered.collect()));
     }
@@ -117,6 +135,7 @@ impl Shard {
                 log_start_offset: partition.log.start_offset(),
                 diverging,
                 records: Vec::new(),
+                aborted: Vec::new(),
                 more: false,
             };
             if reply.diverging.is_some() {
@@ -152,6 +171,20 @@ impl Shard {
             }
             ReadPlan::Memory(slices) => {
                 reply.records = slices.into_iter().map(ChunkSlice::into_bytes).collect();
+                if read_committed {
+                    let limit = end_offset(&reply.records).unwrap_or(offset + 1);
+                    match partition.aborted_between(offset, limit) {
+                        Ok(aborted) => reply.aborted = aborted,
+                        // A segment behind that is finished already.
+                        Err(_) => {
+                            let before = partition.log.segments().rfind(|s| s.base_offset <= offset);
+                            let base = before.map_or(0, |segment| segment.base_offset);
+                            let files =
+                                SegmentFiles { id: replica.id, base, version: replica.files.version() };
+                            return Step::Untold(Untold { replica: replica.clone(), files, offset, reply });
+                        }
+                    }
+                }
                 return Step::Answered(reply);
             }
             ReadPlan::File(plan) => plan,
@@ -187,7 +220,10 @@ impl Shard {
     /// Reads a part from its file.
     async fn read_file(self: &Rc<Shard>, mut read: FileRead) -> FetchPartReply {
         for _ in 0..EXCHANGES {
-            let found = self.read_records(&read).await;
+            let found = match self.read_records(&read).await {
+                Ok(records) => self.with_aborted(&read, records).await,
+                Err(error) => Err(error),
+            };
             let offset = match found {
                 found if !read.replica.files.is(read.version) => {
                     drop(found);
@@ -195,11 +231,11 @@ impl Shard {
                     read.offset
                 }
                 // Compaction has left nothing behind the offset in this segment.
-                Ok(records) if records.is_empty() => match self.segment_behind(&read) {
+                Ok((records, _)) if records.is_empty() => match self.segment_behind(&read) {
                     Some(next) => next,
                     None => return read.reply,
                 },
-                Ok(records) => return FetchPartReply { records, ..read.reply },
+                Ok((records, aborted)) => return FetchPartReply { records, aborted, ..read.reply },
                 // Retention may have taken the segment while it was being read.
                 Err(_) if self.is_gone(&read) => {
                     return FetchPartReply::failed(ErrorCode::OFFSET_OUT_OF_RANGE);
@@ -211,11 +247,34 @@ impl Shard {
             };
             read = match self.plan_again(read, offset) {
                 Step::Answered(reply) => return reply,
+                Step::Untold(untold) => return self.tell_aborted(untold).await,
                 Step::Read(read) => read,
             };
         }
         // The client asks again.
         read.reply
+    }
+
+    /// The same for records that were in memory.
+    async fn tell_aborted(&self, untold: Untold) -> FetchPartReply {
+        let Untold { replica, files, offset, reply } = untold;
+        match self.aborted_among(&replica, files, offset, &reply.records).await {
+            Ok(aborted) => FetchPartReply { aborted, ..reply },
+            Err(error) => FetchPartReply::failed(self.read_failed(&replica, Some(files.base), &error.into())),
+        }
+    }
+
+    /// What was read, and what a reader of committed records is to be told of it.
+    async fn with_aborted(
+        &self,
+        read: &FileRead,
+        records: Vec<Bytes>,
+    ) -> Result<(Vec<Bytes>, Vec<Aborted>), ReadError> {
+        if !read.read_committed || records.is_empty() {
+            return Ok((records, Vec::new()));
+        }
+        let aborted = self.aborted_among(&read.replica, read.files(), read.offset, &records).await?;
+        Ok((records, aborted))
     }
 
     /// The base offset of the segment behind the one that is read.

@@ -284,8 +284,12 @@ impl Shard {
             // One that was deleted meanwhile has nobody who waits.
             let Some(replica) = replica.upgrade() else { continue };
             let moved = replica.online(|online| {
+                let stable = online.partition.last_stable_offset();
+                let was_held_back = stable < online.partition.high_watermark();
                 let grown = online.partition.advance(target);
-                online.wake(grown)
+                // Behind the end of a transaction there may be any number of records that were held back.
+                let is_let_go = was_held_back && online.partition.last_stable_offset() > stable;
+                online.wake(if is_let_go { u64::MAX } else { grown })
             });
             let Some(acknowledged) = moved else { continue };
             replica.volume.marks.set(replica.id, target.offset);

@@ -178,8 +178,10 @@ impl Shard {
             }
         };
         replica.volume.marks.set(replica.id, opened.log.next_offset());
+        let mut partition = Partition::new(opened.log, opened.producers, spec.rules, spec.leader_epoch);
+        partition.aborted = opened.aborted;
         let online = Online {
-            partition: Partition::new(opened.log, opened.producers, spec.rules, spec.leader_epoch),
+            partition,
             files: opened.files,
             waiting: VecDeque::new(),
             watches: Vec::new(),

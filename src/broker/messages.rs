@@ -8,6 +8,7 @@ use crate::collections::Set;
 use crate::controller::Image;
 use crate::coordinator::{self, transaction};
 pub use crate::log::PartitionId;
+use crate::log::aborted::Aborted;
 use crate::partition::markers::Marker;
 use crate::partition::producers::ActiveProducer;
 use crate::partition::verification::Verified;
@@ -310,6 +311,8 @@ pub struct FetchPartReply {
     pub diverging: Option<(i32, i64)>,
     /// Batches, beginning with the one that holds the offset; the last may be cut short.
     pub records: Vec<Bytes>,
+    /// To readers of committed records: the transactions among them that were aborted.
+    pub aborted: Vec<Aborted>,
     /// Whether a read of more would have given more.
     pub more: bool,
 }
@@ -324,8 +327,14 @@ impl FetchPartReply {
             log_start_offset: -1,
             diverging: None,
             records: Vec::new(),
+            aborted: Vec::new(),
             more: false,
         }
+    }
+
+    /// Forgets what was read.
+    pub fn let_go(&mut self) {
+        (self.records, self.aborted) = (Vec::new(), Vec::new());
     }
 
     /// How many bytes of records there are.

@@ -1,5 +1,6 @@
 //! A node: shards, the bus, connections, one file per API, start and stop.
 
+pub mod aborted;
 pub mod api;
 pub mod boot;
 pub mod call;

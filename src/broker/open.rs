@@ -13,6 +13,7 @@ use super::producer_state::Rebuild;
 use super::replica::SegmentFile;
 use super::upkeep::DELETED_FILE;
 use crate::limits::BLOCK;
+use crate::log::aborted::AbortedIndex;
 use crate::log::compact::checkpoint::{Checkpoint, NAME};
 use crate::log::epochs::Epochs;
 use crate::log::growth::Growth;
@@ -21,6 +22,7 @@ use crate::log::recovery::{End, Progress, Scan, verdict};
 use crate::log::segment::{self, Kind};
 use crate::log::tail::Tail;
 use crate::log::{Log, LogConfig, Segment, checkpoint};
+use crate::partition::aborted::AbortedTransactions;
 use crate::partition::producers::{ProducerRoom, Producers};
 use crate::reactor::{ChunkSlice, File, Reactor, Share};
 
@@ -71,6 +73,8 @@ pub struct Opened {
     pub scanned: u64,
     /// What is known of its producers.
     pub producers: Producers,
+    /// The transactions that were aborted.
+    pub aborted: AbortedTransactions,
     /// The offset of the newest snapshot of them, 0 for none.
     pub snapshot: i64,
     /// Whether it was found as a clean stop leaves it, and nothing was changed in its folder.
@@ -122,6 +126,8 @@ struct Found {
     base_offset: i64,
     size: u64,
     indexed: bool,
+    /// Whether there is a `.txnindex` with something in it.
+    aborted: bool,
 }
 
 /// A segment as the scan left it.
@@ -134,6 +140,8 @@ struct Scanned {
     closed: bool,
     /// Whether its indexes are there.
     indexed: bool,
+    /// What its `.txnindex` holds, where that was left by a clean stop.
+    aborted: Option<AbortedIndex>,
 }
 
 impl<'a> Opener<'a> {
@@ -163,7 +171,7 @@ impl<'a> Opener<'a> {
         first_to_scan -= usize::from(with_one_before);
         let mut rebuild = self.begin_rebuild(snapshots, &found).await?;
         self.read_again(&mut rebuild, &found, first_to_scan).await?;
-        let (mut scanned, beyond) = self.scan_from(&found[first_to_scan..], &epochs, &mut rebuild).await?;
+        let (mut scanned, beyond) = self.scan_from(&found, first_to_scan, &epochs, &mut rebuild).await?;
         if with_one_before && scanned.len() > 1 {
             scanned.remove(0);
             first_to_scan += 1;
@@ -196,6 +204,7 @@ impl<'a> Opener<'a> {
             }
             tail
         };
+        let aborted = self.aborted(&found[..first_to_scan], &scanned, &rebuild, next_offset);
         let (producers, snapshot) = rebuild.finish(next_offset).await?;
 
         let epochs = join_epochs(epochs, &scanned);
@@ -218,7 +227,25 @@ impl<'a> Opener<'a> {
         }
         let mut log = Log::new(segments, start, next_offset, epochs, self.request.config.clone());
         log.cleaned_up_to(self.settle_cleaned(cleaned).await?);
-        Ok(Opened { log, files, scanned: bytes, producers, snapshot, as_closed, left_index })
+        Ok(Opened { log, files, scanned: bytes, producers, aborted, snapshot, as_closed, left_index })
+    }
+
+    /// The aborted transactions: those of finished segments are in their files.
+    fn aborted(
+        &self,
+        finished: &[Found],
+        scanned: &[Scanned],
+        rebuild: &Rebuild<'_>,
+        end: i64,
+    ) -> AbortedTransactions {
+        let mut all = AbortedTransactions::default();
+        finished.iter().filter(|found| found.aborted).for_each(|found| all.has_file(found.base_offset));
+        let ends = scanned.iter().skip(1).map(|next| next.scan.base_offset()).chain([end]);
+        for (scanned, end) in scanned.iter().zip(ends) {
+            let base = scanned.scan.base_offset();
+            all.learn(base, scanned.aborted.clone().unwrap_or_else(|| rebuild.aborted(base..end)));
+        }
+        all
     }
 
     /// Does what is left of a compaction. Says how far the log was cleaned.
@@ -276,7 +303,10 @@ impl<'a> Opener<'a> {
             }
             match segment::parse_name(&entry.name) {
                 Some((base_offset, Kind::Log)) => {
-                    found.insert(base_offset, Found { base_offset, size: entry.len, indexed: false });
+                    found.insert(
+                        base_offset,
+                        Found { base_offset, size: entry.len, indexed: false, aborted: false },
+                    );
                 }
                 Some((offset, Kind::Snapshot)) => {
                     snapshots.insert(offset, entry.len);
@@ -290,8 +320,13 @@ impl<'a> Opener<'a> {
             names.filter(move |(_, kind)| *kind == wanted).map(|(base, _)| base).collect::<BTreeSet<_>>()
         };
         let (offsets, times) = (named(Kind::Index), named(Kind::TimeIndex));
+        let filled =
+            entries.iter().filter(|entry| entry.len > 0).filter_map(|e| segment::parse_name(&e.name));
+        let aborted: BTreeSet<i64> =
+            filled.filter(|(_, kind)| *kind == Kind::TxnIndex).map(|(base, _)| base).collect();
         for (base, segment) in &mut found {
             segment.indexed = offsets.contains(base) && times.contains(base);
+            segment.aborted = aborted.contains(base);
         }
         Ok((found.into_values().collect(), snapshots))
     }
@@ -312,7 +347,17 @@ impl<'a> Opener<'a> {
         let log = Log::new(vec![active], 0, 0, Epochs::default(), config);
         let producers = Producers::new(self.request.room.clone());
         let files = [(0, Box::new(SegmentFile { file, growth }))].into();
-        Ok(Opened { log, files, scanned: 0, producers, snapshot: 0, as_closed: false, left_index: None })
+        let aborted = AbortedTransactions::default();
+        Ok(Opened {
+            log,
+            files,
+            scanned: 0,
+            producers,
+            aborted,
+            snapshot: 0,
+            as_closed: false,
+            left_index: None,
+        })
     }
 
     async fn read_start(&self) -> Result<(i64, i64), OpenError> {
@@ -357,16 +402,17 @@ impl<'a> Opener<'a> {
         }
     }
 
-    /// Scans segments, oldest first, as far as they follow one another. Gives those that stand, and the base
-    /// offsets of those that lie beyond the log's end.
+    /// Scans segments from this one on, oldest first, as far as they follow one another. Gives those that stand, and
+    /// the base offsets of those that lie beyond the log's end.
     async fn scan_from(
         &self,
         found: &[Found],
+        first: usize,
         epochs: &Epochs,
         rebuild: &mut Rebuild<'_>,
     ) -> Result<(Vec<Scanned>, Vec<i64>), OpenError> {
         let mut scanned: Vec<Scanned> = Vec::new();
-        for (i, segment) in found.iter().enumerate() {
+        for (i, segment) in found.iter().enumerate().skip(first) {
             if let Some(before) = scanned.last()
                 && !self.is_followed(before, segment.base_offset)
             {
@@ -376,10 +422,10 @@ impl<'a> Opener<'a> {
                 Some(before) => before.scan.epoch(),
                 None => epochs.at(segment.base_offset - 1).unwrap_or(-1),
             };
-            if i > 0 {
+            if i > first {
                 rebuild.segment_begins(segment.base_offset);
             }
-            scanned.push(self.scan(segment, epoch, i + 1 == found.len(), rebuild).await?);
+            scanned.push(self.scan(found, i, epoch, rebuild).await?);
         }
         Ok((scanned, Vec::new()))
     }
@@ -405,16 +451,17 @@ impl<'a> Opener<'a> {
     /// Scans one segment to its end.
     async fn scan(
         &self,
-        found: &Found,
+        all: &[Found],
+        place: usize,
         epoch: i32,
-        is_last: bool,
         rebuild: &mut Rebuild<'_>,
     ) -> io::Result<Scanned> {
+        let (found, is_last) = (&all[place], place + 1 == all.len());
         let interval = self.request.config.index_interval_bytes;
         let file = self.log_dir.disk.open(&self.path(found.base_offset), false).await?;
         let index = self.trusted_index(found, is_last).await;
         let closed = index.is_some();
-        if let Some(index) = index {
+        if let Some((index, aborted)) = index {
             let resumes_at = index.last_offset(found.base_offset);
             if resumes_at.is_some_and(|offset| !rebuild.knows_before(offset)) {
                 rebuild.read_again(&file, found.base_offset, index.last_position()).await?;
@@ -425,16 +472,23 @@ impl<'a> Opener<'a> {
             let mut scan = Scan::resume(found.base_offset, index, mark, interval);
             let end = self.feed(&mut scan, &file, found.size, rebuild).await?;
             if scan.position() == found.size {
-                return Ok(Scanned { file, scan, size: found.size, end, closed, indexed: true });
+                let (size, indexed, aborted) = (found.size, true, Some(aborted));
+                return Ok(Scanned { file, scan, size, end, closed, indexed, aborted });
             }
             // Perhaps it is the index that is damaged: all of the segment is read.
+        }
+        // Only who knows which transactions are open where it begins can tell which of them are aborted in it.
+        if rebuild.knows_before(found.base_offset + 1) {
+            rebuild.load_newest(found.base_offset, all[0].base_offset).await?;
+            self.read_again(rebuild, all, place).await?;
         }
         // Compaction may have taken the batch out that ended at the mark. The segment may be the last one all the same, for
         // one that was rolled by its age has none behind it.
         let mark = self.request.before.mark.filter(|mark| *mark > self.cleaned.get());
         let mut scan = Scan::new(found.base_offset, epoch, mark, interval);
         let end = self.feed(&mut scan, &file, found.size, rebuild).await?;
-        Ok(Scanned { file, scan, size: found.size, end, closed, indexed: found.indexed })
+        let (size, indexed, aborted) = (found.size, found.indexed, None);
+        Ok(Scanned { file, scan, size, end, closed, indexed, aborted })
     }
 
     async fn feed(
@@ -454,15 +508,15 @@ impl<'a> Opener<'a> {
             let chunk = file.read_at(chunk, from).await?;
             let bytes = chunk.get(skip..).unwrap_or_default();
             let bytes = &bytes[..bytes.len().min(left as usize)];
-            match scan.feed_each(bytes, left, |header| rebuild.take(header)) {
+            match scan.feed_each(bytes, left, |batch| rebuild.take(batch)) {
                 Progress::Needs(more) => wanted = more.max(READ),
                 Progress::Ended(end) => return Ok(end),
             }
         }
     }
 
-    /// The index of a segment that was finished, or left by a clean stop.
-    async fn trusted_index(&self, found: &Found, is_last: bool) -> Option<SegmentIndex> {
+    /// The indexes of a segment that was finished, or left by a clean stop.
+    async fn trusted_index(&self, found: &Found, is_last: bool) -> Option<(SegmentIndex, AbortedIndex)> {
         // The index of the last segment is out of date after a crash.
         if !found.indexed || is_last && !self.request.before.clean {
             return None;
@@ -476,7 +530,14 @@ impl<'a> Opener<'a> {
         let index = Some(index).filter(|index| index.last_position() < found.size)?;
         // The unfinished block of the last segment is served from memory, where nobody looks at it again.
         let block = found.size - found.size % BLOCK64;
-        Some(if is_last { index.up_to(block) } else { index })
+        let aborted = match found.aborted {
+            true => {
+                disk.read(&segment::file(&self.request.dir, found.base_offset, Kind::TxnIndex)).await.ok()?
+            }
+            false => Vec::new(),
+        };
+        let aborted = AbortedIndex::decode(&aborted, found.base_offset).ok()?;
+        Some((if is_last { index.up_to(block) } else { index }, aborted))
     }
 
     /// Whether the last segment is as a clean stop leaves it, so that nothing need be erased or made durable. Its
@@ -543,7 +604,7 @@ impl<'a> Opener<'a> {
         let end = newest.scan.position();
         // The index files of a clean stop: from here on they would be out of date, and an index file is the
         // sign of a finished segment.
-        for kind in [Kind::Index, Kind::TimeIndex] {
+        for kind in [Kind::Index, Kind::TimeIndex, Kind::TxnIndex] {
             removed |= remove_if_there(self.log_dir, &segment::file(dir, base, kind)).await?;
         }
         // What is written from here on counts on it. What was made and removed before is durable since `boot::begin`.

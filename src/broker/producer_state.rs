@@ -6,14 +6,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::ops::Range;
 use std::path::Path;
 
 use super::log_dir::LogDir;
 use super::open::remove_if_there;
 use crate::limits::BLOCK;
+use crate::log::aborted::{Aborted, AbortedIndex};
 use crate::log::segment::{self, Kind};
 use crate::log::snapshot::{SNAPSHOT_MAX, Snapshot};
+use crate::partition::markers::Marker;
 use crate::partition::producers::{ProducerRoom, Producers};
+use crate::partition::transactions::{self, Transactions};
 use crate::reactor::{File, Reactor, Share};
 use crate::wire::batch::{Batch, BatchHeader, HEADER, front};
 
@@ -27,6 +31,9 @@ pub struct Rebuild<'a> {
     dir: &'a Path,
     now_ms: i64,
     producers: Producers,
+    transactions: Transactions,
+    /// The transactions that were seen to be aborted, in the order of their markers.
+    aborted: Vec<Aborted>,
     /// What lies before this offset is known.
     next: i64,
     /// The snapshots in the folder, by offset, and their length.
@@ -55,6 +62,8 @@ impl<'a> Rebuild<'a> {
             dir,
             now_ms,
             producers: Producers::new(room),
+            transactions: Transactions::default(),
+            aborted: Vec::new(),
             next: start,
             files,
             damaged: BTreeSet::new(),
@@ -68,6 +77,14 @@ impl<'a> Rebuild<'a> {
 
     /// Begins anew with the newest snapshot at or before `end`, or with nothing at `start`.
     pub async fn load_newest(&mut self, end: i64, start: i64) -> io::Result<()> {
+        self.load_snapshot(end, start).await?;
+        self.transactions = Transactions::of(&self.producers);
+        let next = self.next;
+        self.aborted.retain(|aborted| aborted.last_offset < next);
+        Ok(())
+    }
+
+    async fn load_snapshot(&mut self, end: i64, start: i64) -> io::Result<()> {
         self.producers.clear();
         self.next = start;
         let newest_first: Vec<_> =
@@ -102,12 +119,28 @@ impl<'a> Rebuild<'a> {
     }
 
     /// Takes a batch of the log in, if it is not known. They come in order.
-    pub fn take(&mut self, header: &BatchHeader) {
+    pub fn take(&mut self, batch: &Batch<'_>) {
+        // One that cannot be read ends no transaction that anybody knows of.
+        let marker = if batch.is_control() { Marker::of(batch).ok().flatten() } else { None };
+        self.note(&batch.header(), marker.as_ref());
+    }
+
+    fn note(&mut self, header: &BatchHeader, marker: Option<&Marker>) {
         if header.base_offset >= self.next {
-            self.producers.append(header, self.now_ms);
+            let noted =
+                transactions::note(&mut self.producers, &mut self.transactions, header, marker, self.now_ms);
+            self.aborted.extend(noted);
             // Where the log was not scanned, it may have rotted.
             self.next = header.base_offset.saturating_add(i64::from(header.last_offset_delta) + 1);
         }
+    }
+
+    /// The transactions that were seen to be aborted by markers in this range.
+    pub fn aborted(&self, markers: Range<i64>) -> AbortedIndex {
+        let mut index = AbortedIndex::default();
+        let within = self.aborted.iter().filter(|aborted| markers.contains(&aborted.last_offset));
+        within.for_each(|aborted| index.push(*aborted));
+        index
     }
 
     /// Reads the headers of a segment's batches up to `end`, for want of a snapshot.
@@ -125,14 +158,18 @@ impl<'a> Rebuild<'a> {
             {
                 let Ok((header, len)) = front::peek(rest) else { break };
                 match rest.get(..len) {
-                    Some(whole) if Batch::first(whole).and_then(|batch| batch.check()).is_err() => break,
+                    Some(whole) => {
+                        match Batch::first(whole).and_then(|batch| batch.check().map(|()| batch)) {
+                            Ok(batch) => self.take(&batch),
+                            Err(_) => break,
+                        }
+                    }
                     // From its beginning on it may fit.
                     None if len as u64 <= READ / 2 && end - position - at as u64 >= len as u64 && at > 0 => {
                         break;
                     }
-                    _ => {}
+                    None => self.note(&header, None),
                 }
-                self.take(&header);
                 at += len;
             }
             if at == 0 {

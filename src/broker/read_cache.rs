@@ -10,6 +10,7 @@ use super::kept_memory::KeptMemory;
 use super::messages::PartitionId;
 use crate::collections::Map;
 use crate::limits::{BLOCK, INDEX_CACHE, READ_MEMORY, READ_WINDOW};
+use crate::log::aborted::{self, AbortedIndex};
 use crate::log::index::{self, OffsetEntry};
 use crate::reactor::sync::Bell;
 use crate::reactor::{Chunk, ChunkSlice, File, Reactor, Share};
@@ -36,8 +37,11 @@ pub struct ReadCache {
     reading: RefCell<Map<Window, Bell>>,
     indexes: RefCell<VecDeque<CachedIndex>>,
     index_bytes: Cell<usize>,
+    aborted: RefCell<VecDeque<(SegmentFiles, Rc<AbortedIndex>)>>,
 }
 
+/// Segments whose aborted transactions are kept.
+const ABORTED_KEPT: usize = 64;
 const WINDOW: u64 = READ_WINDOW as u64;
 
 impl ReadCache {
@@ -49,6 +53,7 @@ impl ReadCache {
             reading: RefCell::default(),
             indexes: RefCell::default(),
             index_bytes: Cell::new(0),
+            aborted: RefCell::default(),
         }
     }
 
@@ -117,6 +122,23 @@ impl ReadCache {
             if !self.windows.borrow_mut().evict_oldest() {
                 return self.reactor.pool().chunk(Share::Reads, len).await;
             }
+        }
+    }
+
+    /// The aborted transactions of a finished segment, if they were read lately.
+    pub fn aborted(&self, key: SegmentFiles) -> Option<Rc<AbortedIndex>> {
+        self.aborted.borrow().iter().find(|(known, _)| *known == key).map(|(_, index)| index.clone())
+    }
+
+    /// These were just read.
+    pub fn put_aborted(&self, key: SegmentFiles, index: Rc<AbortedIndex>) {
+        let mut all = self.aborted.borrow_mut();
+        all.retain(|(known, _)| *known != key);
+        all.push_back((key, index));
+        let size = |index: &AbortedIndex| index.entries().len() * aborted::ENTRY;
+        let mut bytes: usize = all.iter().map(|(_, index)| size(index)).sum();
+        while all.len() > ABORTED_KEPT || bytes > INDEX_CACHE && all.len() > 1 {
+            bytes -= all.pop_front().map_or(0, |(_, index)| size(&index));
         }
     }
 

@@ -158,10 +158,15 @@ impl Shard {
         self.write_epochs(replica).await?;
         let _turn = replica.index_turn.acquire(1).await;
         let disk = &replica.log_dir().disk;
+        let aborted = replica.online(|online| online.partition.aborted.file(base)).flatten();
+        if let Some(aborted) = aborted {
+            disk.replace(&segment::file(&replica.dir, base, Kind::TxnIndex), aborted).await?;
+        }
         disk.replace(&segment::file(&replica.dir, base, Kind::TimeIndex), times).await?;
         disk.replace(&segment::file(&replica.dir, base, Kind::Index), offsets).await?;
         replica.online(|online| {
             online.partition.log.finished(base);
+            online.partition.aborted.forget(base);
             online.files.remove(&base);
             online.left_index.take_if(|left| *left == base);
         });
@@ -228,6 +233,7 @@ impl Shard {
         }
         replica.online(|online| {
             online.partition.log.drop_segments(&expired);
+            online.partition.aborted.drop_segments(&expired);
             expired.iter().for_each(|base| drop(online.files.remove(base)));
         });
         let delay =

@@ -439,7 +439,16 @@ impl Log {
         if let (Some(tail), Some(Landing { position, .. })) = (&segment.tail, landing)
             && tail.start().max(segment.memory_from) <= position
         {
-            return match read_memory(tail, position..segment.stable, offset, limit, max_bytes) {
+            // Nothing is given from the limit on, though it is stable.
+            let end = match &segment.index {
+                Some(index) if limit < self.end_of(base).min(self.stable_offset) => position_of(
+                    tail,
+                    index.landing(base, limit).position.max(position)..segment.stable,
+                    limit,
+                ),
+                _ => segment.stable,
+            };
+            return match read_memory(tail, position..end, offset, limit, max_bytes) {
                 Some(slices) => ReadPlan::Memory(slices),
                 None => ReadPlan::AtEnd,
             };
@@ -595,6 +604,23 @@ impl Log {
             Some((segment.base_offset, tail.write_from()..tail.end().next_multiple_of(BLOCK as u64)))
         })
     }
+}
+
+/// Where the first batch begins that lies at or behind `limit`, from `range.start` on.
+fn position_of(tail: &Tail, range: Range<u64>, limit: i64) -> u64 {
+    let mut position = range.start;
+    for slice in tail.read(range) {
+        let mut rest: &[u8] = &slice;
+        while !rest.is_empty() {
+            let (header, size) = front::peek(rest).expect("what was appended was a batch");
+            if header.base_offset >= limit {
+                return position;
+            }
+            position += size as u64;
+            rest = &rest[size..];
+        }
+    }
+    position
 }
 
 /// Finds the batch that holds `offset` from `range.start` on, and gives it and what follows as slices.

@@ -11,7 +11,7 @@
 
 use super::index::SegmentIndex;
 use super::segment::{BatchPlace, OFFSET_MAX};
-use crate::wire::batch::{Batch, BatchError, BatchHeader, HEADER};
+use crate::wire::batch::{Batch, BatchError, HEADER};
 
 /// Why a scan ended where it did.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -121,7 +121,7 @@ impl Scan {
     }
 
     /// The same, telling of each batch that stands.
-    pub fn feed_each(&mut self, mut bytes: &[u8], left: u64, mut each: impl FnMut(&BatchHeader)) -> Progress {
+    pub fn feed_each(&mut self, mut bytes: &[u8], left: u64, mut each: impl FnMut(&Batch<'_>)) -> Progress {
         let end = self.position + left;
         loop {
             let left = end - self.position;
@@ -145,14 +145,14 @@ impl Scan {
                 return Progress::Needs(size);
             }
             match self.take(&bytes[..size]) {
-                Ok(header) => each(&header),
+                Ok(batch) => each(&batch),
                 Err(end) => return Progress::Ended(end),
             }
             bytes = &bytes[size..];
         }
     }
 
-    fn take(&mut self, bytes: &[u8]) -> Result<BatchHeader, End> {
+    fn take<'b>(&mut self, bytes: &'b [u8]) -> Result<Batch<'b>, End> {
         let broken = |why: BatchError| End::Broken(why.to_string());
         let batch = Batch::first(bytes).map_err(broken)?;
         batch.check().map_err(broken)?;
@@ -196,7 +196,7 @@ impl Scan {
         if self.mark.is_some_and(|mark| self.next_offset <= mark) {
             self.durable = self.durable.max(self.position);
         }
-        Ok(header)
+        Ok(batch)
     }
 
     fn broken(&self, why: String) -> Progress {

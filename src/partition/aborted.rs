@@ -61,6 +61,11 @@ impl AbortedTransactions {
         }
     }
 
+    /// The content of a segment's file; none where it has none, or where it is written already.
+    pub fn file(&self, segment: i64) -> Option<Vec<u8>> {
+        self.entries(segment).map(AbortedIndex::encode)
+    }
+
     /// These segments are gone.
     pub fn drop_segments(&mut self, bases: &[i64]) {
         bases.iter().for_each(|base| drop(self.segments.remove(base)));
@@ -78,17 +83,23 @@ impl AbortedTransactions {
     /// the segment that holds `from`. The error is the segment whose file is to be read first.
     pub fn between(&self, segment: i64, from: i64, limit: i64) -> Result<Vec<Aborted>, i64> {
         let mut found = Vec::new();
+        self.collect(segment, from, limit, &mut found).map(|()| found)
+    }
+
+    /// The same, adding to what was found. The error is the segment whose file is to be searched next; then it goes on
+    /// behind that.
+    pub fn collect(&self, segment: i64, from: i64, limit: i64, found: &mut Vec<Aborted>) -> Result<(), i64> {
         for (base, entries) in self.segments.range(segment..) {
             match entries {
                 Entries::InFile => return Err(*base),
                 Entries::InMemory(index) => {
-                    if index.collect(from, limit, &mut found) == Search::Done {
+                    if index.collect(from, limit, found) == Search::Done {
                         break;
                     }
                 }
             }
         }
-        Ok(found)
+        Ok(())
     }
 }
 

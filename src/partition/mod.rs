@@ -128,10 +128,7 @@ impl Partition {
     /// A partition over a recovered log, led under this epoch.
     pub fn new(log: Log, producers: Producers, rules: AppendRules, leader_epoch: i32) -> Partition {
         let high_watermark = log.stable_offset();
-        let mut transactions = Transactions::default();
-        let open =
-            producers.active(0, producers.len()).filter(|producer| producer.transaction_first_offset >= 0);
-        open.for_each(|producer| transactions.begin(producer.producer_id, producer.transaction_first_offset));
+        let transactions = Transactions::of(&producers);
         let (aborted, verifications) = Default::default();
         Partition {
             log,

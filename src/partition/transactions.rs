@@ -21,6 +21,15 @@ pub struct Transactions {
 }
 
 impl Transactions {
+    /// The open ones of these producers.
+    pub fn of(producers: &Producers) -> Transactions {
+        let mut transactions = Transactions::default();
+        let open =
+            producers.active(0, producers.len()).filter(|producer| producer.transaction_first_offset >= 0);
+        open.for_each(|producer| transactions.begin(producer.producer_id, producer.transaction_first_offset));
+        transactions
+    }
+
     /// A producer's transaction begins with the record at this offset.
     pub fn begin(&mut self, producer_id: i64, first_offset: i64) {
         let other = self.open.insert(first_offset, producer_id);

@@ -113,7 +113,7 @@ impl Plan {
         for part in &mut self.parts {
             let len = part.reply.len();
             if spent > 0 && spent + len > self.limits.max_bytes {
-                part.reply.records = Vec::new();
+                part.reply.let_go();
                 part.reply.more = true;
             } else {
                 spent += len;
@@ -123,7 +123,7 @@ impl Plan {
 
     /// Lets go of what was read.
     pub fn let_go(&mut self) {
-        self.parts.iter_mut().for_each(|part| part.reply.records = Vec::new());
+        self.parts.iter_mut().for_each(|part| part.reply.let_go());
     }
 
     /// Whether the client is to be answered without more ado.

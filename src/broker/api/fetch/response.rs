@@ -12,7 +12,8 @@ use crate::reactor::sync::Permit;
 use crate::wire::codec::Records;
 use crate::wire::error::ErrorCode;
 use crate::wire::schema::{
-    EpochEndOffset, FetchResponse, FetchableTopicResponse, LeaderIdAndEpoch, PartitionData,
+    AbortedTransaction, EpochEndOffset, FetchResponse, FetchableTopicResponse, LeaderIdAndEpoch,
+    PartitionData,
 };
 use crate::wire::uuid::Uuid;
 
@@ -58,6 +59,10 @@ pub fn reply(asked: &Asked, plan: Plan, closing: &Closing, held: Option<Permit>)
 fn partition_data(partition_index: i32, part: &Part, read_committed: bool) -> PartitionData {
     let reply = &part.reply;
     let ok = reply.error.is_none();
+    let aborted = reply.aborted.iter().map(|aborted| AbortedTransaction {
+        producer_id: aborted.producer_id,
+        first_offset: aborted.first_offset,
+    });
     let unless_error = |offset| if ok { offset } else { -1 };
     PartitionData {
         partition_index,
@@ -65,7 +70,7 @@ fn partition_data(partition_index: i32, part: &Part, read_committed: bool) -> Pa
         high_watermark: unless_error(reply.high_watermark),
         last_stable_offset: unless_error(reply.last_stable_offset),
         log_start_offset: unless_error(reply.log_start_offset),
-        aborted_transactions: (ok && read_committed).then(Vec::new),
+        aborted_transactions: (ok && read_committed).then(|| aborted.collect()),
         current_leader: LeaderIdAndEpoch::default(),
         ..PartitionData::default()
     }
