@@ -28,6 +28,7 @@ pub mod produce;
 pub mod records;
 pub mod serve;
 pub mod topic;
+pub mod transaction;
 pub mod units;
 
 use std::io::Write;
@@ -118,6 +119,8 @@ pub enum Command {
     Offsets(offsets::OffsetsArgs),
     /// List, describe, reset and delete consumer groups
     Group(group::GroupArgs),
+    /// List, describe and abort transactions, and find those that hang
+    Transaction(transaction::TransactionArgs),
     /// Delete the oldest records of a topic
     Records(records::RecordsArgs),
     /// Show the cluster: its id, brokers, controller, features and quorum
@@ -160,6 +163,7 @@ fn call(cli: Cli) -> Result<()> {
         Command::Config(args) => config::run(&args, &cli.global),
         Command::Offsets(args) => offsets::run(&args, &cli.global),
         Command::Group(args) => group::run(&args, &cli.global),
+        Command::Transaction(args) => transaction::run(&args, &cli.global),
         Command::Records(args) => records::run(&args, &cli.global),
         Command::Cluster(args) => cluster::run(&args, &cli.global),
         Command::LogDirs(args) => logdirs::run(&args, &cli.global),

@@ -1,6 +1,6 @@
 //! Sizes and durations as they are written on a command line.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 /// Reads a number of bytes: `65536`, `64KiB`, `4GB`. kB, MB and GB are powers of 1000; KiB, MiB and GiB of 1024.
 pub fn bytes(text: &str) -> Result<u64, String> {
@@ -38,6 +38,11 @@ pub fn seconds(text: &str) -> Result<Duration, String> {
         Ok(s) if s.is_finite() && (0.0..1e9).contains(&s) => Ok(Duration::from_secs_f64(s)),
         _ => Err(format!("'{text}' is not a number of seconds")),
     }
+}
+
+/// The time by the clock on the wall, in milliseconds since 1970.
+pub fn now_ms() -> i64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
 }
 
 #[cfg(test)]

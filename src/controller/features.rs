@@ -28,7 +28,7 @@ pub const FEATURES: [Feature; 7] = [
     // The lowest is 3.3-IV3, the first that Kafka 4 can start from.
     Feature { name: METADATA, min: 7, max: METADATA_VERSION, built: true },
     Feature { name: KRAFT, min: 0, max: 1, built: true },
-    Feature { name: "transaction.version", min: 0, max: 2, built: false },
+    Feature { name: "transaction.version", min: 0, max: 2, built: true },
     Feature { name: "group.version", min: 0, max: 1, built: true },
     Feature { name: "eligible.leader.replicas.version", min: 0, max: 1, built: false },
     Feature { name: "share.version", min: 0, max: 1, built: false },
@@ -70,7 +70,7 @@ mod tests {
         let image = image.apply(&records, 0).unwrap();
         assert_eq!(image.features().get(METADATA), Some(&29));
         assert_eq!(finalize(&image), []);
-        let levels = [("group.version", 1), (KRAFT, 1), (METADATA, 29)];
+        let levels = [("group.version", 1), (KRAFT, 1), (METADATA, 29), ("transaction.version", 2)];
         assert_eq!(finalized(&image), levels.map(|(name, level)| (name.to_owned(), level)));
     }
 }

@@ -126,10 +126,6 @@ fn what_cannot_be_adopted_is_refused_and_left_as_it_is() {
     fs::write(&log, &old).unwrap();
     refused("in the format 1", 1);
     fs::write(&log, &bytes).unwrap();
-    let index = data.join("t-1/00000000000000000000.txnindex");
-    fs::write(&index, "aborted").unwrap();
-    refused("--accept-transactions", 1);
-    fs::remove_file(&index).unwrap();
     let err = import(&["--from", text(&folder.0), "--in-place", "--yes"]).fails(1);
     assert!(err.contains("no meta.properties"), "{err}");
     let inside = data.join("inside");

@@ -25,3 +25,4 @@ mod rot;
 mod serve;
 mod support;
 mod topics;
+mod transaction;

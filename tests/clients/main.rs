@@ -21,3 +21,4 @@ mod positions;
 mod records;
 mod support;
 mod topics;
+mod transactions;

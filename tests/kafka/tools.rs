@@ -1,4 +1,5 @@
-//! Kafka's tools against Ottla and stock Kafka: the same scripts (script.txt, groups.txt), and the same outputs but for
+//! Kafka's tools against Ottla and stock Kafka: the same scripts (script.txt, groups.txt,
+//! transactions.txt), and the same outputs but for
 //! what differences.txt names.
 
 use std::collections::BTreeSet;
@@ -14,7 +15,7 @@ const DIFFERENCES: &str = include_str!("differences.txt");
 const PROPERTIES: &str = include_str!("../../benches/stock-kafka/server.properties");
 
 /// The classes behind the names of Kafka's scripts.
-const TOOLS: [(&str, &str); 18] = [
+const TOOLS: [(&str, &str); 19] = [
     ("topics", "org.apache.kafka.tools.TopicCommand"),
     ("configs", "kafka.admin.ConfigCommand"),
     ("console-producer", "org.apache.kafka.tools.ConsoleProducer"),
@@ -33,6 +34,7 @@ const TOOLS: [(&str, &str); 18] = [
     ("verifiable-producer", "org.apache.kafka.tools.VerifiableProducer"),
     ("consumer-groups", "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand"),
     ("groups", "org.apache.kafka.tools.GroupsCommand"),
+    ("transactions", "org.apache.kafka.tools.TransactionsCommand"),
 ];
 
 /// A tool and what it is given.
@@ -108,8 +110,8 @@ fn run(
                     writeln!(text, "{name}: {}", plain(line, part)).unwrap();
                 }
             }
-            let looks =
-                ["--describe", "--list", "get-offsets", "cluster"].iter().any(|part| line.contains(part));
+            let looks = ["--describe", "--list", " describe", " list", "get-offsets", "cluster"];
+            let looks = looks.iter().any(|part| line.contains(part));
             if is_wanted(outputs.len(), line, &text) || !looks && code == 0 {
                 break;
             }
@@ -140,6 +142,10 @@ fn plain(step: &str, line: &str) -> String {
         text += match word {
             _ if is_number && (measures || word.len() >= 13) => "N",
             _ if is_number && named.ends_with("\"size\":") => "N",
+            // For how long a transaction was or is open, behind when it began.
+            _ if is_number && step.starts_with("transactions") && text.trim_end().ends_with(" N") => "N",
+            // Each core gives producer ids from blocks of its own.
+            _ if is_number && step.starts_with("transactions") && word.len() == 4 => &word[3..],
             _ if word.len() == 22 && (named.ends_with("id:") || step.starts_with("metadata-quorum")) => "ID",
             word => word,
         };
@@ -190,6 +196,11 @@ fn tools_find_the_same() {
 #[test]
 fn groups_are_the_same() {
     find_the_same(include_str!("groups.txt"), &["group.initial.rebalance.delay.ms=0"]);
+}
+
+#[test]
+fn transactions_are_the_same() {
+    find_the_same(include_str!("transactions.txt"), &[]);
 }
 
 /// Runs a script against both brokers with these settings. Gives the accepted differences that were met.

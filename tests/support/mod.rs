@@ -176,11 +176,28 @@ impl Drop for Broker {
             if let Some(said) = said {
                 let ended = process.try_wait();
                 eprintln!("ottla serve, which has ended with {ended:?}, said last:\n{}", last(&said, 60));
+                eprintln!("its threads, and the machine:\n{}", what_it_does(process.id()));
             }
             let _ = process.kill();
             let _ = process.wait();
         }
     }
+}
+
+/// What each thread of a process waits for in the kernel, and what the machine waits for.
+fn what_it_does(pid: u32) -> String {
+    let read = |path: String| std::fs::read_to_string(path).unwrap_or_default();
+    let mut told = Vec::new();
+    for task in std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten() {
+        let file = |name| read(format!("{}/{name}", task.path().display())).trim().to_string();
+        let status = file("status");
+        let state = status.lines().find(|line| line.starts_with("State")).unwrap_or_default();
+        told.push(format!("{} {state} {} {}", file("comm"), file("wchan"), file("stack").replace('\n', " ")));
+    }
+    for name in ["/proc/pressure/io", "/proc/pressure/cpu", "/proc/loadavg"] {
+        told.push(format!("{name}: {}", read(name.to_string()).replace('\n', "; ")));
+    }
+    told.join("\n")
 }
 
 /// The last lines of a text.

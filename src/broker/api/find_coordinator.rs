@@ -1,9 +1,10 @@
-//! FindCoordinator: who coordinates a group. The first one who asks has the topic made that groups are kept in.
+//! FindCoordinator: who coordinates a group or a transactional id. The first one who asks has the topic made that they
+//! are kept in.
 
 use super::Asked;
 use super::create_topics::create_missing;
 use crate::broker::connection::{Ended, Reply};
-use crate::broker::coordinator::{GROUPS_TOPIC, partition_for};
+use crate::broker::coordinator::{GROUPS_TOPIC, TRANSACTIONS_TOPIC, partition_for};
 use crate::controller::image::NO_LEADER;
 use crate::wire::error::ErrorCode;
 use crate::wire::schema::{Coordinator, FindCoordinatorRequest, FindCoordinatorResponse};
@@ -12,6 +13,7 @@ use crate::wire::schema::{Coordinator, FindCoordinatorRequest, FindCoordinatorRe
 const SEVERAL: i16 = 4;
 /// What has coordinators: groups, transactions, and from version 6 on share groups.
 const GROUP: i8 = 0;
+const TRANSACTION: i8 = 1;
 const KINDS: std::ops::RangeInclusive<i8> = 0..=2;
 const NOBODY: i32 = -1;
 
@@ -22,8 +24,8 @@ pub async fn answer(mut asked: Asked) -> Result<Reply, Ended> {
         SEVERAL.. => request.coordinator_keys,
         _ => vec![request.key],
     };
-    if request.key_type == GROUP && !keys.is_empty() {
-        create_missing(&asked.client.core, std::iter::once(GROUPS_TOPIC)).await;
+    if let Some(topic) = topic_of(request.key_type).filter(|_| !keys.is_empty()) {
+        create_missing(&asked.client.core, std::iter::once(topic)).await;
     }
     let found: Vec<Coordinator> = keys.into_iter().map(|key| find(&asked, request.key_type, key)).collect();
     if asked.version >= SEVERAL {
@@ -40,6 +42,15 @@ pub async fn answer(mut asked: Asked) -> Result<Reply, Ended> {
     })
 }
 
+/// The topic that a kind of coordinator keeps.
+fn topic_of(kind: i8) -> Option<&'static str> {
+    match kind {
+        GROUP => Some(GROUPS_TOPIC),
+        TRANSACTION => Some(TRANSACTIONS_TOPIC),
+        _ => None,
+    }
+}
+
 fn find(asked: &Asked, kind: i8, key: String) -> Coordinator {
     let core = &asked.client.core;
     let image = core.image();
@@ -54,11 +65,11 @@ fn find(asked: &Asked, kind: i8, key: String) -> Coordinator {
     if !KINDS.contains(&kind) {
         return nobody(key, ErrorCode::INVALID_REQUEST, format!("there is no coordinator type {kind}"));
     }
-    if kind != GROUP {
-        let why = "this broker coordinates no transactions or share groups".to_string();
+    let Some(topic) = topic_of(kind) else {
+        let why = "this broker coordinates no share groups".to_string();
         return nobody(key, ErrorCode::COORDINATOR_NOT_AVAILABLE, why);
-    }
-    let leader = image.topic_named(GROUPS_TOPIC).and_then(|topic| {
+    };
+    let leader = image.topic_named(topic).and_then(|topic| {
         let partition = topic.partitions.get(&partition_for(&key, topic.partitions.len()))?;
         image.broker(partition.leader).filter(|_| partition.leader != NO_LEADER)
     });
@@ -74,7 +85,7 @@ fn find(asked: &Asked, kind: i8, key: String) -> Coordinator {
             error_message: Some(String::new()),
         },
         None => {
-            let why = format!("no broker leads the group's partition of {GROUPS_TOPIC} at the moment");
+            let why = format!("no broker leads its partition of {topic} at the moment");
             nobody(key, ErrorCode::COORDINATOR_NOT_AVAILABLE, why)
         }
     }

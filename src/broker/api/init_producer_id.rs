@@ -3,7 +3,9 @@
 
 use super::Asked;
 use crate::broker::connection::{Ended, Reply};
+use crate::broker::coordinator::transactions::ask;
 use crate::broker::producer_ids::next_id;
+use crate::coordinator::transaction::{self, Request};
 use crate::wire::error::ErrorCode;
 use crate::wire::schema::{InitProducerIdRequest, InitProducerIdResponse};
 
@@ -17,12 +19,18 @@ pub async fn answer(mut asked: Asked) -> Result<Reply, Ended> {
     // An id or an epoch alone is no producer. Both together ask for a new epoch: that is the coordinator's to give, and
     // without a transactional id there is none, so a new id is given, as Kafka does.
     let names_half = (request.producer_id == NONE) != (i64::from(request.producer_epoch) == NONE);
-    let given = match request.transactional_id.as_deref() {
+    let given = match request.transactional_id.clone() {
         _ if names_half => Err(ErrorCode::INVALID_REQUEST),
         None => next_id(&core).await.map_err(|refusal| refusal.error),
-        Some("") => Err(ErrorCode::INVALID_REQUEST),
-        // Nothing produces within transactions yet; a retriable error would keep the producer asking for ever.
-        Some(_) => Err(ErrorCode::UNSUPPORTED_VERSION),
+        Some(id) if id.is_empty() => Err(ErrorCode::INVALID_REQUEST),
+        Some(id) => {
+            let question = Request::InitProducerId(request);
+            let transaction::Reply::InitProducerId(response) = ask(&core, &id, asked.version, question).await
+            else {
+                unreachable!("a coordinator answers what it was asked")
+            };
+            return asked.reply(&response);
+        }
     };
     let (error_code, producer_id, producer_epoch) = match given {
         Ok(id) => (ErrorCode::NONE, id, 0),

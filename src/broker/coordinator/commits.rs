@@ -5,13 +5,12 @@ use std::rc::Rc;
 use super::GROUPS_TOPIC;
 use super::groups::refused;
 use super::seat::{Seat, now};
-use super::transactions::ask;
 use crate::broker::call::Responder;
 use crate::broker::core::Core;
 use crate::broker::shard::Shard;
+use crate::broker::verification::{Mode, verify};
 use crate::coordinator::records::Producer;
 use crate::coordinator::runtime::error_of_log;
-use crate::coordinator::transaction::{self, AddPartitions};
 use crate::coordinator::{Caller, Event, Groups, Request};
 use crate::reactor::Class;
 use crate::wire::error::ErrorCode;
@@ -21,8 +20,6 @@ use crate::wire::schema::{AddPartitionsToTxnTopic, TxnOffsetCommitRequest};
 const KNOWS_ABORTABLE: i16 = 4;
 /// From this version on, the broker adds the group's offsets to the transaction, not the client.
 const IS_ADDED: i16 = 5;
-/// The version of AddPartitionsToTxn in which brokers ask.
-const AS_BROKER: i16 = 5;
 
 impl Shard {
     /// Commits offsets within a transaction. The coordinator of transactions is asked first, but where the transaction
@@ -71,19 +68,10 @@ async fn agree(
     partition: i32,
 ) -> Result<(), ErrorCode> {
     let topic = AddPartitionsToTxnTopic { name: GROUPS_TOPIC.to_string(), partitions: vec![partition] };
-    let question = AddPartitions {
-        transactional_id: request.transactional_id.clone(),
-        producer: Producer { id: request.producer_id, epoch: request.producer_epoch },
-        verify_only: version < IS_ADDED,
-        topics: vec![topic],
-    };
-    let question = transaction::Request::AddPartitions(question);
-    let reply = ask(core, &request.transactional_id, AS_BROKER, question).await;
-    let transaction::Reply::AddPartitions(result) = reply else {
-        unreachable!("a coordinator answers what it was asked")
-    };
-    let mut answers = result.topic_results.iter().flat_map(|topic| &topic.results_by_partition);
-    match answers.next().map_or(ErrorCode::UNKNOWN_SERVER_ERROR, |answer| answer.partition_error_code) {
+    let producer = Producer { id: request.producer_id, epoch: request.producer_epoch };
+    let mode = if version >= IS_ADDED { Mode::Add } else { Mode::Verify };
+    let answers = verify(core, &request.transactional_id, producer, vec![topic], mode).await;
+    match answers.first().copied().unwrap_or(ErrorCode::UNKNOWN_SERVER_ERROR) {
         ErrorCode::NONE => Ok(()),
         ErrorCode::PRODUCER_FENCED => Err(ErrorCode::INVALID_PRODUCER_EPOCH),
         ErrorCode::TRANSACTION_ABORTABLE if version < KNOWS_ABORTABLE => Err(ErrorCode::INVALID_TXN_STATE),

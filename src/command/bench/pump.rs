@@ -4,12 +4,13 @@ use std::collections::VecDeque;
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use hdrhistogram::Histogram;
 
 use super::super::failure::{At, Failure, Result};
+use super::super::units::now_ms;
 use super::poll::Poll;
 use super::template::{Outgoing, Patch, RequestForm, Template};
 use crate::wire::api::read_response;
@@ -119,7 +120,7 @@ impl Link {
     fn assemble(&mut self, plan: &Plan, due: Instant) -> (Outgoing, Flight) {
         let count = plan.per_request.min(self.slots.len());
         let since = due.saturating_duration_since(plan.began).as_nanos() as u64;
-        let stamp = plan.stamped.then(|| (since, wall_clock_ms()));
+        let stamp = plan.stamped.then(|| (since, now_ms()));
         let (mut bytes, mut records) = (0, 0);
         let mut chosen = Vec::with_capacity(count);
         for _ in 0..count {
@@ -337,8 +338,4 @@ fn check(frame: Bytes, version: i16, flight: &Flight) -> Result<()> {
         }
     }
     Ok(())
-}
-
-fn wall_clock_ms() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis() as i64)
 }

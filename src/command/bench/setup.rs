@@ -1,13 +1,14 @@
 //! What a run needs before it begins: the topic, connections, batches.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
 use super::super::client::{Client, Connection, Fault, Topic};
 use super::super::failure::{Failure, Result};
 use super::super::topic::create_topic;
+use super::super::units::now_ms;
 use super::drain::FetchForm;
 use super::pump::Link;
 use super::template::{PRODUCE_VERSIONS, STAMP, Template};
@@ -348,7 +349,7 @@ impl Chance {
 
 /// A batch as full as it may be, of at least one record.
 fn batch(load: &Load, chance: &mut Chance) -> Bytes {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis() as i64);
+    let now = now_ms();
     let mut builder = BatchBuilder::new();
     // A record's other fields take less than this.
     let longest = load.record_size + load.key_size + 40;

@@ -81,10 +81,6 @@ pub struct FoundPartition {
     pub producer_id: Option<i64>,
     /// How many producers its snapshots know.
     pub producers: usize,
-    /// Whether a transaction is open, or was aborted.
-    pub open_transaction: bool,
-    /// Whether transactions were aborted.
-    pub aborted_transactions: bool,
     /// The file and the layout of a segment with records of an old format.
     pub old_format: Option<(String, i8)>,
 }

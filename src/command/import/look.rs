@@ -13,7 +13,6 @@ use crate::config::properties;
 use crate::log::checkpoint::{MetaProperties, decode_epochs, decode_offsets, decode_partition_metadata};
 use crate::log::segment::{self, Kind};
 use crate::log::snapshot::Snapshot;
-use crate::wire::batch::attributes::TRANSACTIONAL;
 use crate::wire::batch::front::peek;
 use crate::wire::uuid::Uuid;
 
@@ -226,7 +225,6 @@ fn look_at_partition(dir: &Path, topic: &str, partition: i32) -> Result<FoundPar
                     found.old_format = Some((name.clone(), old));
                 }
             }
-            Some((_, Kind::TxnIndex)) => found.aborted_transactions |= size > 0,
             Some((_, Kind::Snapshot)) => look_at_snapshot(&path, &mut found)?,
             _ => {}
         }
@@ -261,11 +259,8 @@ fn look_at_snapshot(path: &Path, found: &mut FoundPartition) -> Result<()> {
     let bytes = fs::read(path).at(path.display())?;
     let Ok(snapshot) = Snapshot::decode(&bytes) else { return Ok(()) };
     found.producers = snapshot.entries().len();
-    // Names are in order: the last snapshot tells what is open now.
-    found.open_transaction = false;
     for entry in snapshot.entries() {
         found.producer_id = found.producer_id.max(Some(entry.producer_id));
-        found.open_transaction |= entry.transaction_first_offset >= 0;
     }
     Ok(())
 }
@@ -294,8 +289,6 @@ fn look_at_batches(path: &Path, from: i64, found: &mut FoundPartition) -> io::Re
         let Ok((header, len)) = peek(&head) else { return Ok(()) };
         if header.base_offset >= from && header.producer_id >= 0 {
             found.producer_id = found.producer_id.max(Some(header.producer_id));
-            // Whether it was ended, no snapshot tells: it counts as open.
-            found.open_transaction |= header.attributes & TRANSACTIONAL != 0;
         }
         position += len as u64;
     }

@@ -68,10 +68,6 @@ pub struct ImportArgs {
     #[arg(long)]
     pub verify: bool,
 
-    /// Adopt partitions with aborted or open transactions, although all consumers will be given their records
-    #[arg(long)]
-    pub accept_transactions: bool,
-
     /// Do not ask
     #[arg(short, long)]
     pub yes: bool,
@@ -91,8 +87,7 @@ pub fn run(args: &ImportArgs, global: &Global) -> Result<()> {
         _ => Mode::Copy(args.data_dir.clone()),
     };
     check_mode(args, &mode, from.len())?;
-    let allowed = plan::Allowed { transactions: args.accept_transactions };
-    let mut plan = plan::plan(&found, allowed, |dir| mode.identity(&found, mode.target(dir)).directory_id);
+    let mut plan = plan::plan(&found, |dir| mode.identity(&found, mode.target(dir)).directory_id);
     if let Mode::Copy(_) = mode {
         if found.half_done() {
             plan.problems.push(

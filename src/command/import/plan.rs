@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::found::{Found, FoundPartition, Offsets};
-use crate::broker::coordinator::is_internal;
 use crate::controller::features;
 use crate::controller::image::NO_LEADER;
 use crate::log::checkpoint::encode_start;
@@ -19,13 +18,6 @@ const NO_CORE: i32 = i32::MAX;
 const OLDEST_VERSION: i16 = 7;
 /// Names that are told before the rest is only counted.
 const TOLD: usize = 5;
-
-/// What the operator has allowed.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Allowed {
-    /// That records of aborted and open transactions are served to all.
-    pub transactions: bool,
-}
 
 /// What to do, and what to say before.
 #[derive(Clone, Debug, Default)]
@@ -69,11 +61,11 @@ impl PartitionWork {
 }
 
 /// Decides. `directory` says in which directory a partition lies afterwards, by the place of the one it was found in.
-pub fn plan(found: &Found, allowed: Allowed, directory: impl Fn(usize) -> Uuid) -> Plan {
+pub fn plan(found: &Found, directory: impl Fn(usize) -> Uuid) -> Plan {
     let mut plan = Plan::default();
     check_cluster(found, &mut plan);
     check_topics(found, &mut plan);
-    check_logs(found, allowed, &mut plan);
+    check_logs(found, &mut plan);
     tell_unserved(found, &mut plan);
     let served = served(found, &mut plan);
     plan.partitions = served.values().map(|(dir, p)| work(found, *dir, p)).collect();
@@ -153,7 +145,7 @@ fn check_topics(found: &Found, plan: &mut Plan) {
     }
 }
 
-fn check_logs(found: &Found, allowed: Allowed, plan: &mut Plan) {
+fn check_logs(found: &Found, plan: &mut Plan) {
     let mut seen = BTreeMap::new();
     for (dir, p) in found.partitions() {
         let path = found.dirs[dir].path.join(p.name());
@@ -178,22 +170,6 @@ fn check_logs(found: &Found, allowed: Allowed, plan: &mut Plan) {
                 path.display(),
                 p.swaps[0]
             ));
-        }
-    }
-    let transactional = found.partitions().filter(|(_, p)| !is_internal(&p.topic));
-    let transactional: Vec<String> = transactional
-        .filter(|(_, p)| p.open_transaction || p.aborted_transactions)
-        .map(|(_, p)| p.name())
-        .collect();
-    if !transactional.is_empty() {
-        let what = format!(
-            "{} hold records of transactions that were aborted or are open. Ottla does not serve transactions yet: \
-             consumers with isolation.level=read_committed would be given these records too",
-            some(&transactional)
-        );
-        match allowed.transactions {
-            true => plan.cautions.push(what),
-            false => plan.problems.push(format!("{what}. To accept that, give --accept-transactions")),
         }
     }
     for dir in found.dirs.iter().filter(|dir| !dir.clean) {
@@ -221,15 +197,11 @@ fn tell_unserved(found: &Found, plan: &mut Plan) {
     tell(unserved.users.len(), "SCRAM credentials", "Ottla does not authenticate users yet");
     tell(unserved.quotas.len(), "client quotas", "Ottla does not enforce them yet");
     tell(unserved.tokens.len(), "delegation tokens", "Ottla does not take them yet");
-    let internal = |name: &str| found.metadata.image.topic_named(name).is_some();
-    for (topic, what) in
-        [("__transaction_state", "transactional ids"), ("__share_group_state", "share groups")]
-    {
-        if internal(topic) {
-            plan.cautions.push(format!(
-                "{what}: Ottla does not serve them yet. {topic} is adopted as it is, and nothing of it is lost"
-            ));
-        }
+    const SHARE_GROUPS: &str = "__share_group_state";
+    if found.metadata.image.topic_named(SHARE_GROUPS).is_some() {
+        plan.cautions.push(format!(
+            "share groups: Ottla does not serve them yet. {SHARE_GROUPS} is adopted as it is, and nothing of it is lost"
+        ));
     }
     for dir in &found.dirs {
         for name in &dir.others {

@@ -112,9 +112,7 @@ impl Watch for Cut {
 /// Runs an import that may do so many steps; whether it came to its end.
 fn import(from: &[PathBuf], mode: &Mode, steps: usize) -> bool {
     let found = look::look(from).unwrap();
-    let plan = plan::plan(&found, plan::Allowed::default(), |dir| {
-        mode.identity(&found, mode.target(dir)).directory_id
-    });
+    let plan = plan::plan(&found, |dir| mode.identity(&found, mode.target(dir)).directory_id);
     assert_eq!(plan.problems, Vec::<String>::new());
     if mode_is_copy(mode) {
         work::check_target(&found, mode).unwrap();
@@ -279,7 +277,7 @@ fn a_segment_that_was_not_flushed_and_is_torn_is_refused_before_anything_changes
     fs::write(&log, bytes).unwrap();
     let before = tree(&source.0);
     let found = look::look(&dirs).unwrap();
-    let plan = plan::plan(&found, plan::Allowed::default(), |_| dir_id(0));
+    let plan = plan::plan(&found, |_| dir_id(0));
     let failure =
         work::work(&found, &plan, &Mode::InPlace, false, &mut Cut { left: usize::MAX }).unwrap_err();
     assert!(failure.to_string().contains("stop it cleanly"), "{failure}");
@@ -288,7 +286,7 @@ fn a_segment_that_was_not_flushed_and_is_torn_is_refused_before_anything_changes
     fs::write(dirs[0].join("recovery-point-offset-checkpoint"), "0\n1\nt 0 4\n").unwrap();
     let (found, target) = (look::look(&dirs).unwrap(), Folder::new("torn-copy"));
     let mode = Mode::Copy(vec![target.0.clone()]);
-    let plan = plan::plan(&found, plan::Allowed::default(), |_| dir_id(0));
+    let plan = plan::plan(&found, |_| dir_id(0));
     let damage = work::work(&found, &plan, &mode, false, &mut Cut { left: usize::MAX }).unwrap();
     assert!(
         damage.len() == 1 && damage[0].contains("t-0/00000000000000000000.log at position"),

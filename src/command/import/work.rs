@@ -5,7 +5,6 @@
 //! so from the beginning.
 
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
 
 use super::found::{Begun, Found, KEPT, METADATA};
 use super::hands::{Hands, Watch};
@@ -14,6 +13,7 @@ use super::plan::{PartitionWork, Plan, is_ours};
 use crate::broker::boot::LOG_STARTS;
 use crate::broker::metadata_log::{METADATA_LOG, encode};
 use crate::command::failure::{At, Failure, Result};
+use crate::command::units::now_ms;
 use crate::limits::METADATA_BATCH_RECORDS;
 use crate::log::checkpoint::{MetaProperties, encode_partition_metadata};
 use crate::log::compact::checkpoint::NAME as CLEANED;
@@ -211,8 +211,7 @@ fn write_metadata(home: &Path, plan: &Plan, hands: &mut Hands<'_>) -> Result<()>
     hands.remove_dir(&dir)?;
     hands.make_dir(&dir)?;
     hands.write(&dir.join("partition.metadata"), &encode_partition_metadata(METADATA_LOG.topic))?;
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    let now_ms = now.map_or(0, |since| since.as_millis() as i64);
+    let now_ms = now_ms();
     let (mut log, mut offset) = (Vec::new(), 0);
     for records in plan.records.chunks(METADATA_BATCH_RECORDS) {
         let mut batch = encode(records, now_ms).to_vec();

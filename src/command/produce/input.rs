@@ -5,11 +5,11 @@ use std::io::{self, BufRead, BufReader, IsTerminal, Read};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 
 use super::super::failure::{At, Failure, Result};
+use super::super::units::now_ms;
 
 /// No record can be larger: a Produce request has to hold it.
 const RECORD_MAX: u64 = 1 << 30;
@@ -118,7 +118,7 @@ impl Source {
             key: key.filter(present),
             value: Some(value).filter(present),
             headers: self.headers.clone(),
-            timestamp: self.timestamp.unwrap_or_else(wall_clock_ms),
+            timestamp: self.timestamp.unwrap_or_else(now_ms),
         }
     }
 }
@@ -155,10 +155,6 @@ fn cut(
 
 fn find(bytes: &[u8], pattern: &[u8]) -> Option<usize> {
     bytes.windows(pattern.len()).position(|window| window == pattern)
-}
-
-fn wall_clock_ms() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis() as i64)
 }
 
 #[cfg(test)]

@@ -71,7 +71,7 @@ fn folder(topic: &str, partition: i32) -> FoundPartition {
 }
 
 fn planned(found: &Found) -> Plan {
-    plan(found, Allowed::default(), |_| DIR)
+    plan(found, |_| DIR)
 }
 
 fn image(plan: &Plan) -> Image {
@@ -184,9 +184,4 @@ fn what_cannot_be_adopted_is_refused() {
     old.dirs[0].partitions[0].old_format = Some(("x.log".into(), 1));
     assert_problem(&old, "format 1");
     assert_problem(&found(&[feature("metadata.version", 6)]), "older than Kafka 3.3");
-    let mut transactions = found(&[]);
-    transactions.dirs[0].partitions[0].aborted_transactions = true;
-    assert_problem(&transactions, "--accept-transactions");
-    let accepted = plan(&transactions, Allowed { transactions: true }, |_| DIR);
-    assert!(accepted.problems.is_empty() && accepted.cautions.iter().any(|c| c.contains("read_committed")));
 }
