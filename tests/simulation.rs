@@ -9,7 +9,7 @@ use std::fmt::Debug;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use ottla::sim::{compaction, node, storage};
+use ottla::sim::{compaction, node, storage, transactions};
 
 fn number(name: &str) -> Option<u64> {
     let value = std::env::var(name).ok()?;
@@ -98,6 +98,20 @@ fn shard_loses_nothing_acknowledged_and_nothing_comes_back_from_the_dead() {
     assert!(sum.refused > seeds / 4 && sum.losses_accepted > 0 && sum.retained > 0, "{sum:?}");
     assert!(seeds < 100 || sum.rot_told > 0, "{sum:?}");
     assert!(sum.deletions > seeds, "{sum:?}");
+}
+
+#[test]
+fn shard_transactions_are_read_whole_or_not_at_all() {
+    let workload = Workload {
+        name: "shard_transactions",
+        seeds: 120,
+        run: transactions::run,
+        run_traced: |seed, lines, keep| transactions::run_traced(seed, lines, keep),
+        add: transactions::Report::add,
+    };
+    let Some((seeds, sum)) = workload.explore() else { return };
+    assert!(sum.committed > seeds && sum.aborted > seeds && sum.read > seeds, "{sum:?}");
+    assert!(sum.told > seeds && sum.fenced > seeds / 2 && sum.power_losses > seeds, "{sum:?}");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //!
 //! - [`storage`]: one core's shard under appends, reads, faults, crashes and power loss.
 //! - [`compaction`]: a shard whose logs are compacted, under the same.
+//! - [`transactions`]: a shard with transactions and their markers, under the same.
 //! - [`node`]: a whole node, from its clients' connections to its disk.
 //! - [`known`]: what clients were told of a partition, and the check of its log. [`batches`]: batches that say what
 //!   they are. [`client`]: a client of Kafka's protocol.
@@ -12,6 +13,7 @@ pub mod compaction;
 pub mod known;
 pub mod node;
 pub mod storage;
+pub mod transactions;
 
 use crate::reactor::sim::World;
 
