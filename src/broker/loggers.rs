@@ -37,6 +37,7 @@ const ROOMS: &[&str] = &[
     "ottla.broker.node",
     "ottla.broker.node.head",
     "ottla.broker.open",
+    "ottla.broker.producer_ids",
     "ottla.broker.producer_state",
     "ottla.broker.producers",
     "ottla.broker.read_cache",

@@ -217,10 +217,12 @@ impl Opening {
         };
         if let Some(why) = refusal(&shard) {
             assert!(!self.accept_loss || !why.contains("start once with --accept-loss"), "{why}");
+            drop(shard);
             return life.refused(why);
         }
         let first = life.read_all(&shard);
         if !self.again {
+            drop(shard);
             life.end();
             return Served::Logs(vec![first], None);
         }
@@ -229,10 +231,12 @@ impl Opening {
         let life = life.reboot();
         let shard = life.start(folder.kind, false);
         if let Some(why) = refusal(&shard) {
+            drop(shard);
             life.end();
             return Served::Logs(vec![first], Some(why));
         }
         let second = life.read_all(&shard);
+        drop(shard);
         life.end();
         Served::Logs(if is_appended { vec![first, second] } else { vec![first] }, None)
     }
