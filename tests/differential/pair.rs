@@ -120,12 +120,14 @@ impl Pair {
         }
     }
 
-    /// Stock Kafka makes the topic of groups' offsets when it is first asked who coordinates one.
+    /// Stock Kafka makes the topics of groups and of transactions when it is first asked who coordinates one.
     fn wait_for_coordinators(&mut self) {
-        let fields = vec![("key", Value::Text("g".into())), ("key_type", Value::Int(0))];
-        let asked = request(ApiKey::FindCoordinator, 2, fields);
-        while self.ask(&asked, &[]).1.get("error_code") != Some(&Value::Error(0)) {
-            std::thread::sleep(Duration::from_millis(20));
+        for key_type in [0, 1] {
+            let fields = vec![("key", Value::Text("g".into())), ("key_type", Value::Int(key_type))];
+            let asked = request(ApiKey::FindCoordinator, 2, fields);
+            while self.ask(&asked, &[]).1.get("error_code") != Some(&Value::Error(0)) {
+                std::thread::sleep(Duration::from_millis(20));
+            }
         }
     }
 

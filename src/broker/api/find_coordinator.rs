@@ -14,6 +14,7 @@ const SEVERAL: i16 = 4;
 /// What has coordinators: groups, transactions, and from version 6 on share groups.
 const GROUP: i8 = 0;
 const TRANSACTION: i8 = 1;
+const SHARE_GROUP: i8 = 2;
 const KINDS: std::ops::RangeInclusive<i8> = 0..=2;
 const NOBODY: i32 = -1;
 
@@ -42,6 +43,13 @@ pub async fn answer(mut asked: Asked) -> Result<Reply, Ended> {
     })
 }
 
+/// Whether a key names what a share group knows of a partition: `GROUP:TOPIC_ID:PARTITION`.
+fn is_share(key: &str) -> bool {
+    let mut parts = key.rsplitn(3, ':');
+    let partition = parts.next().is_some_and(|number| number.parse::<i32>().is_ok());
+    partition && parts.next().is_some_and(|id| id.len() == 22) && parts.next().is_some()
+}
+
 /// The topic that a kind of coordinator keeps.
 fn topic_of(kind: i8) -> Option<&'static str> {
     match kind {
@@ -62,8 +70,9 @@ fn find(asked: &Asked, kind: i8, key: String) -> Coordinator {
         error_code,
         error_message: Some(why),
     };
-    if !KINDS.contains(&kind) {
-        return nobody(key, ErrorCode::INVALID_REQUEST, format!("there is no coordinator type {kind}"));
+    if !KINDS.contains(&kind) || kind == SHARE_GROUP && !is_share(&key) {
+        let why = format!("there is no coordinator type {kind} for such a key");
+        return nobody(key, ErrorCode::INVALID_REQUEST, why);
     }
     let Some(topic) = topic_of(kind) else {
         let why = "this broker coordinates no share groups".to_string();

@@ -141,6 +141,7 @@ impl Folder {
                 files.insert(path, bytes);
             }
         }
+        drop(shard);
         life.end();
         let logs = files.iter().filter(|(path, _)| path.extension().is_some_and(|kind| kind == "log"));
         let written = logs.flat_map(|(_, bytes)| ottla::wire::batch::batches(bytes).map_while(Result::ok));
