@@ -54,7 +54,7 @@ pub enum Request {
     /// Deletes committed offsets.
     OffsetDelete(OffsetDeleteRequest),
     /// Asks which groups there are, with filters of states and types.
-    List(ListGroupsRequest),
+    List(Arc<ListGroupsRequest>),
     /// Asks for the state and members of groups.
     Describe(Vec<String>),
     /// Asks for the state and members of groups of KIP-848.

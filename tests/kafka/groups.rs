@@ -246,12 +246,25 @@ fn stay<'h>(group: &Group<'_>, first: &'h Host, second: &Host) -> (Member<'h>, [
     group.fill(&group.topic, 4, 5);
     until(&[&one, &two], "all of it", |all| count(all) >= 20);
     [&one, &two].into_iter().for_each(Member::commit);
-    let states = [one.state(), two.state()];
+    let states = settled(&one, &two);
     // In the new protocol nobody takes the place of a member that has not said so.
     if modern {
         two.leave();
     }
     (one, states)
+}
+
+/// Both, when the rounds are over in which a cooperative assignor brings them to what they have.
+fn settled(one: &Member<'_>, two: &Member<'_>) -> [State; 2] {
+    let rounds = |states: &[State; 2]| [states[0].rebalances, states[1].rebalances];
+    let mut states = [one.state(), two.state()];
+    loop {
+        std::thread::sleep(std::time::Duration::from_secs(2));
+        let before = std::mem::replace(&mut states, [one.state(), two.state()]);
+        if rounds(&before) == rounds(&states) {
+            return states;
+        }
+    }
 }
 
 /// The one comes back, and the other does not notice.

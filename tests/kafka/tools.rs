@@ -143,7 +143,12 @@ fn plain(step: &str, line: &str) -> String {
             _ if is_number && (measures || word.len() >= 13) => "N",
             _ if is_number && named.ends_with("\"size\":") => "N",
             // For how long a transaction was or is open, behind when it began.
-            _ if is_number && step.starts_with("transactions") && text.trim_end().ends_with(" N") => "N",
+            _ if is_number
+                && step.starts_with("transactions")
+                && text.split_whitespace().next_back() == Some("N") =>
+            {
+                "N"
+            }
             // Each core gives producer ids from blocks of its own.
             _ if is_number && step.starts_with("transactions") && word.len() == 4 => &word[3..],
             _ if word.len() == 22 && (named.ends_with("id:") || step.starts_with("metadata-quorum")) => "ID",

@@ -1,6 +1,7 @@
 //! ListGroups, DescribeGroups, ConsumerGroupDescribe, DeleteGroups: what an operator asks of all groups of this broker, or of some.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::Asked;
 use super::coordinators::{answered, ask_at, place_of_group};
@@ -19,7 +20,8 @@ const GROUP_OPERATIONS: i32 = 0b1101_0100_1000;
 
 /// Asks every coordinator of this broker for its groups.
 pub async fn list(mut asked: Asked) -> Result<Reply, Ended> {
-    let request: ListGroupsRequest = asked.decode()?;
+    // All coordinators are asked at once, and a request may be large.
+    let request = Arc::new(asked.decode::<ListGroupsRequest>()?);
     let core = asked.client.core.clone();
     let mut calls = Vec::new();
     if let Some(topic) = core.image().topic_named(GROUPS_TOPIC) {

@@ -11,7 +11,7 @@ use crate::wire::schema::*;
 fn list(bench: &mut Bench, states: &[&str], types: &[&str]) -> Vec<(String, String, String, String)> {
     let strings = |names: &[&str]| names.iter().map(|name| name.to_string()).collect();
     let request = ListGroupsRequest { states_filter: strings(states), types_filter: strings(types) };
-    let token = bench.ask(5, Request::List(request));
+    let token = bench.ask(5, Request::List(request.into()));
     let reply = response!(bench.reply(token), List);
     assert_eq!(reply.error_code, ErrorCode::NONE);
     reply.groups.into_iter().map(|g| (g.group_id, g.protocol_type, g.group_state, g.group_type)).collect()

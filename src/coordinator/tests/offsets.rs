@@ -332,7 +332,7 @@ fn replies_wait_and_vanish_with_what_they_saw() {
     let writes = bench.ask(9, Request::OffsetCommit(commit_request("g", "", -1, None, 2)));
     let request = OffsetFetchRequestGroup { group_id: "g".into(), topics: None, ..Default::default() };
     let reads = bench.ask(9, Request::OffsetFetch(request, false));
-    let lists = bench.ask(5, Request::List(ListGroupsRequest::default()));
+    let lists = bench.ask(5, Request::List(ListGroupsRequest::default().into()));
     assert!(![writes, reads, lists].iter().any(|token| bench.is_answered(*token)));
     bench.refuse(ErrorCode::NOT_ENOUGH_REPLICAS);
     let error = ErrorCode::COORDINATOR_NOT_AVAILABLE;

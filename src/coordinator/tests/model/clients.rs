@@ -241,7 +241,7 @@ impl World {
                 let topics = vec![OffsetDeleteRequestTopic { name: TOPIC.into(), partitions }];
                 Request::OffsetDelete(OffsetDeleteRequest { group_id, topics })
             }
-            2 => Request::List(ListGroupsRequest::default()),
+            2 => Request::List(ListGroupsRequest::default().into()),
             3 => Request::Describe(vec![group_id]),
             _ => {
                 let topics = [TOPIC.to_string(), "transactional".to_string()];
