@@ -14,12 +14,14 @@ use crate::members::{Host, Member, State, until};
 use crate::remote::Remote;
 
 /// What makes groups quick, and lets one see within seconds that a member is gone.
-const SETTINGS: [&str; 5] = [
+const SETTINGS: [&str; 6] = [
     "group.initial.rebalance.delay.ms=100",
     "group.consumer.min.session.timeout.ms=6000",
     "group.consumer.session.timeout.ms=12000",
     "group.consumer.min.heartbeat.interval.ms=100",
     "group.consumer.heartbeat.interval.ms=500",
+    // A disk that others use too stands still for longer than clients are patient.
+    "offsets.commit.timeout.ms=60000",
 ];
 /// The same, for the classic protocol.
 const SHORT: (&str, &str) = ("session", "12000");

@@ -23,7 +23,9 @@ use broker::{Broker, Folder, free_address};
 use stock::Stock;
 
 /// What the suites want of a broker; stock Kafka is told the same.
-const SETTINGS: [&str; 6] = [
+const SETTINGS: [&str; 7] = [
+    // A disk that others use too stands still for longer than clients are patient.
+    "offsets.commit.timeout.ms=60000",
     "offsets.topic.replication.factor=1",
     "transaction.state.log.replication.factor=1",
     "transaction.state.log.min.isr=1",
