@@ -404,7 +404,10 @@ impl Partition {
             self.aborted.push(self.log.active().base_offset, aborted);
         }
         if header.attributes & attributes::TRANSACTIONAL != 0 {
-            self.verifications.end(header.producer_id);
+            match marker {
+                Some(marker) => self.verifications.marked(header.producer_id, marker.producer_epoch),
+                None => self.verifications.end(header.producer_id),
+            }
         }
     }
 

@@ -224,6 +224,25 @@ mod transactional {
     }
 
     #[test]
+    fn the_end_of_the_transaction_before_leaves_what_was_asked_of_the_next() {
+        let mut desk = Desk::new();
+        let first = batch(7, 0, 0, true);
+        let verified = desk.verify(&first, true);
+        desk.send(&first, verified).unwrap();
+        // By the second protocol the producer goes on before the marker is here.
+        let next = batch(7, 1, 0, true);
+        let verified = desk.verify(&next, true);
+        desk.mark(end(7, 1, true, 1), 2).unwrap();
+        assert_eq!(desk.send(&next, verified), Ok(2));
+        desk.mark(end(7, 2, true, 1), 2).unwrap();
+        // One that is aborted before its first batch comes takes the guard with it.
+        let late = batch(7, 2, 0, true);
+        let verified = desk.verify(&late, true);
+        desk.mark(end(7, 3, false, 1), 2).unwrap();
+        assert_eq!(desk.send(&late, verified), Err(ErrorCode::INVALID_TXN_STATE));
+    }
+
+    #[test]
     fn readers_go_on_when_the_marker_is_durable_and_not_before() {
         let mut desk = Desk::new();
         for id in [7, 8] {

@@ -86,7 +86,18 @@ impl Verifications {
         self.get(producer_id).is_some_and(|entry| entry.guard == guard)
     }
 
-    /// A batch of its transaction, or its end, is in the log.
+    /// A transaction of the producer has ended under this epoch: what was asked of it counts no more. By the second
+    /// protocol a transaction ends under the epoch of the one after it, to which the coordinator agrees only when the one
+    /// before has ended everywhere: what it is being asked of that one still counts.
+    pub fn marked(&mut self, producer_id: i64, epoch: i16) {
+        let is_of_next =
+            self.get(producer_id).is_some_and(|entry| entry.second_protocol && epoch <= entry.epoch);
+        if !is_of_next {
+            self.end(producer_id);
+        }
+    }
+
+    /// A batch of its transaction is in the log.
     pub fn end(&mut self, producer_id: i64) {
         self.entries.remove(&producer_id);
     }
