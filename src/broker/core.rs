@@ -45,8 +45,6 @@ pub struct Settings {
     pub max_connections: usize,
     /// `max.connections.per.ip`
     pub max_connections_per_ip: usize,
-    /// `transaction.partition.verification.enable`
-    pub verify_transactions: bool,
     /// `auto.create.topics.enable`
     pub auto_create_topics: bool,
     /// `fetch.max.bytes`
@@ -72,7 +70,6 @@ impl Default for Settings {
             max_connections: i32::MAX as usize,
             max_connections_per_ip: i32::MAX as usize,
             auto_create_topics: true,
-            verify_transactions: true,
             fetch_max_bytes: 55 << 20,
             fetch_sessions: FETCH_SESSIONS,
             fetch_session_eviction: Duration::from_secs(120),
@@ -100,8 +97,6 @@ impl From<&BrokerConfig> for Settings {
             max_connections: config.max_connections,
             max_connections_per_ip: count("max.connections.per.ip").unwrap_or(default.max_connections_per_ip),
             auto_create_topics: config.auto_create_topics,
-            verify_transactions: config.layers.value("transaction.partition.verification.enable")
-                != Some("false"),
             fetch_max_bytes: config.fetch_max_bytes,
             fetch_sessions: config.fetch_session_slots,
             fetch_session_eviction: eviction.unwrap_or(default.fetch_session_eviction),

@@ -2,8 +2,9 @@
 //!
 //! A batch of a transaction is taken only if the coordinator knows that the partition is part of the transaction.
 //! Before the first one is appended, the shell asks it: [`Partition::verification`](super::Partition::verification)
-//! gives a [`Guard`], the coordinator is asked, and if it agrees, the batch comes with the guard. A marker that
-//! comes in between makes the guard worthless, and so does another batch: what was verified is one transaction.
+//! gives a [`Guard`], the coordinator is asked, and if it agrees, the batch comes with the guard. The end of
+//! the transaction that was asked about makes the guard worthless, and so does another batch: what was verified is one
+//! transaction.
 
 use crate::collections::Map;
 use crate::limits::VERIFICATIONS;

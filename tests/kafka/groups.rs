@@ -260,13 +260,14 @@ fn stay<'h>(group: &Group<'_>, first: &'h Host, second: &Host) -> (Member<'h>, [
 fn settled(one: &Member<'_>, two: &Member<'_>) -> [State; 2] {
     let rounds = |states: &[State; 2]| [states[0].rebalances, states[1].rebalances];
     let mut states = [one.state(), two.state()];
-    loop {
+    for _ in 0..30 {
         std::thread::sleep(std::time::Duration::from_secs(2));
         let before = std::mem::replace(&mut states, [one.state(), two.state()]);
         if rounds(&before) == rounds(&states) {
             return states;
         }
     }
+    panic!("they have new assignments again and again: {:?}", rounds(&states));
 }
 
 /// The one comes back, and the other does not notice.

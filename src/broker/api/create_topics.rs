@@ -11,6 +11,7 @@ use crate::broker::core::Core;
 use crate::collections::Set;
 use crate::controller::{Image, Refusal, names};
 use crate::limits::METADATA_BATCH_RECORDS;
+use crate::wire::error::ErrorCode;
 use crate::wire::schema::{
     CreatableTopic, CreatableTopicConfig, CreatableTopicResult, CreateTopicsRequest, CreateTopicsResponse,
 };
@@ -128,7 +129,9 @@ pub async fn create_missing(core: &Core, named: impl Iterator<Item = &str>) {
     let request = CreateTopicsRequest { topics, ..CreateTopicsRequest::default() };
     match command(core, Command::CreateTopics(request), AUTO_CREATE_PATIENCE).await {
         Ok(CommandReply::CreateTopics(topics)) => {
-            for topic in topics.iter().filter(|topic| topic.error_code.is_error()) {
+            // Another one may have asked for it in the same moment.
+            let there = [ErrorCode::NONE, ErrorCode::TOPIC_ALREADY_EXISTS];
+            for topic in topics.iter().filter(|topic| !there.contains(&topic.error_code)) {
                 let why = topic.error_message.as_deref().unwrap_or_default();
                 tracing::info!("topic {} was not created on demand: {}: {why}", topic.name, topic.error_code);
             }

@@ -15,9 +15,7 @@ use crate::broker::core::Core;
 use crate::broker::messages::{
     By, PartitionId, ProduceCall, ProducePart, ProducePartReply, ShardReply, ShardRequest, TransactionNamed,
 };
-use crate::broker::verification::Mode;
 use crate::limits::PRODUCE_ELEMENTS;
-use crate::partition::verification::Verified;
 use crate::reactor::sync::Permit;
 use crate::wire::api::ApiKey;
 use crate::wire::batch::{Batch, BatchError, Compression};
@@ -50,22 +48,15 @@ pub struct Split {
 }
 
 /// The transaction that a request names, if it does.
-struct InTransaction {
-    named: Option<Arc<TransactionNamed>>,
-    verified: Verified,
-}
+struct InTransaction(Option<Arc<TransactionNamed>>);
 
 impl InTransaction {
-    fn of(core: &Core, request: &mut ProduceRequest, version: i16) -> InTransaction {
-        let named = request.transactional_id.take().map(|id| Arc::new(TransactionNamed { id, version }));
-        let adds = Mode::of_produce(version) == Mode::Add;
-        let verified =
-            if adds || core.settings.verify_transactions { Verified::No } else { Verified::NeedNot };
-        InTransaction { named, verified }
+    fn of(request: &mut ProduceRequest, version: i16) -> InTransaction {
+        InTransaction(request.transactional_id.take().map(|id| Arc::new(TransactionNamed { id, version })))
     }
 
     fn part(&self, id: PartitionId, batch: Bytes) -> ProducePart {
-        ProducePart { id, batch, by: By::Client(self.named.clone()), verified: self.verified }
+        ProducePart { by: By::Client(self.0.clone()), ..ProducePart::new(id, batch) }
     }
 }
 
@@ -122,7 +113,7 @@ pub async fn split(core: &Core, request: &mut ProduceRequest, version: i16) -> S
     let image = core.image();
     let (mut answers, mut parts, mut rework) = (Vec::new(), ByCore::default(), Vec::new());
     let may_be_sent = check_transaction(request).err();
-    let transaction = InTransaction::of(core, request, version);
+    let transaction = InTransaction::of(request, version);
     let mut turn = 0;
     for topic in &mut request.topic_data {
         let known = match version {

@@ -35,7 +35,7 @@ pub struct GroupCall {
 
 /// The coordinators of groups on a core.
 pub struct GroupSeats {
-    seats: Seats<Groups>,
+    pub(super) seats: Seats<Groups>,
     settings: RefCell<(Settings, u64)>,
     /// The metadata that they go by; none before there is some.
     image: RefCell<Option<Arc<Image>>>,
@@ -52,21 +52,6 @@ impl GroupSeats {
     /// Goes by these settings, where coordinators begin from now on.
     pub fn tune(&self, layers: &Layers) {
         *self.settings.borrow_mut() = settings(layers);
-    }
-
-    /// Whether a coordinator serves on this partition.
-    pub fn is_active(&self, id: PartitionId) -> bool {
-        self.seats.get(id).is_some_and(|seat| seat.is_active())
-    }
-
-    /// Coordinates no more on this partition.
-    pub fn unseat(&self, id: PartitionId) {
-        self.seats.close(id);
-    }
-
-    /// Coordinates no more at all.
-    pub fn unseat_all(&self) {
-        self.seats.close_all();
     }
 }
 

@@ -52,22 +52,24 @@ impl Shard {
             return;
         }
         match &*replica.topic {
-            GROUPS_TOPIC if !self.groups.is_active(replica.id) => self.seat_groups(replica),
-            TRANSACTIONS_TOPIC if !self.transactions.is_active(replica.id) => self.seat_transactions(replica),
+            GROUPS_TOPIC if !self.groups.seats.serves(replica.id) => self.seat_groups(replica),
+            TRANSACTIONS_TOPIC if !self.transactions.seats.serves(replica.id) => {
+                self.seat_transactions(replica);
+            }
             _ => {}
         }
     }
 
     /// Coordinates no more on this partition.
     pub(super) fn unseat_coordinator(&self, id: PartitionId) {
-        self.groups.unseat(id);
-        self.transactions.unseat(id);
+        self.groups.seats.close(id);
+        self.transactions.seats.close(id);
     }
 
     /// Coordinates no more at all.
     pub(super) fn unseat_coordinators(&self) {
-        self.groups.unseat_all();
-        self.transactions.unseat_all();
+        self.groups.seats.close_all();
+        self.transactions.seats.close_all();
     }
 
     /// Has the coordinators go by this image from now on.

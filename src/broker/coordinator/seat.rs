@@ -74,6 +74,11 @@ impl<M: Journal> Seats<M> {
         self.0.borrow().get(&id).cloned()
     }
 
+    /// Whether a coordinator serves on this partition.
+    pub fn serves(&self, id: PartitionId) -> bool {
+        self.get(id).is_some_and(|seat| seat.is_active())
+    }
+
     /// Those that handle requests.
     pub fn active(&self) -> Vec<Rc<Seat<M>>> {
         self.0.borrow().values().filter(|seat| seat.is_active()).cloned().collect()

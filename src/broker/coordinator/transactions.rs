@@ -42,7 +42,7 @@ pub struct TransactionCall {
 /// The coordinators of transactions on a core.
 #[derive(Default)]
 pub struct TransactionSeats {
-    seats: Seats<Transactions>,
+    pub(super) seats: Seats<Transactions>,
     settings: RefCell<Settings>,
     /// The level of [`FEATURE`].
     level: Cell<i16>,
@@ -64,21 +64,6 @@ impl TransactionSeats {
     /// The core that they are on.
     pub fn core(&self) -> Weak<Core> {
         self.core.borrow().clone()
-    }
-
-    /// Whether a coordinator serves on this partition.
-    pub fn is_active(&self, id: PartitionId) -> bool {
-        self.seats.get(id).is_some_and(|seat| seat.is_active())
-    }
-
-    /// Coordinates no more on this partition.
-    pub fn unseat(&self, id: PartitionId) {
-        self.seats.close(id);
-    }
-
-    /// Coordinates no more at all.
-    pub fn unseat_all(&self) {
-        self.seats.close_all();
     }
 }
 
